@@ -1,0 +1,84 @@
+# Needs Python 3.11 or newer (with pip and venv) and make. Each target sets up all that it needs, in .venv, once.
+#   make demo    train on a simulated market, trade a month of it through the real function, show what happened
+#   make test    the tests                         (ARGS="-k tick" chooses)
+#   make check   what CI runs: formatting, lint, types, imports, then the tests
+#   make bench   the figures
+#   make clean   remove what was installed and made (not var/, where state and models are)
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup-train setup-dev demo test lint check bench clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
+WORKERS ?= 2
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# $(call setup,NAME): requirements-NAME.txt and the `hourhand` command in .venv. A stamp, written last, says for which
+# requirements, interpreter and folder; anything else, or an interrupted run, installs again.
+define setup
+	@set -eu; \
+	works() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }; \
+	wanted() { { cat requirements*.txt pyproject.toml; pwd; $(PY) --version; } 2>&1 | cksum; }; \
+	stamp=$(VENV)/.hourhand-$(1); log=$(VENV)/hourhand-$(1).log; \
+	if works $(PY) && [ -f "$$stamp" ] && [ "$$(cat "$$stamp")" = "$$(wanted)" ]; then exit 0; fi; \
+	rm -f "$$stamp"; \
+	if ! { works $(PY) && $(PY) -m pip --version >/dev/null 2>&1; }; then \
+		found=; \
+		for name in "$${PYTHON:-python3}" python3.13 python3.12 python3.11 python3 python; do \
+			if works "$$name" && "$$name" -c 'import ensurepip, venv' >/dev/null 2>&1; then found=$$name; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "No Python 3.11 or newer with venv was found. Install one (Debian, Ubuntu: apt install python3 python3-venv)," >&2; \
+			echo "or name it: make PYTHON=/path/to/python3.12" >&2; \
+			exit 1; \
+		fi; \
+		"$$found" -m venv --clear $(VENV); \
+	fi; \
+	echo "Setting up $(VENV) for '$(1)' with $$($(PY) --version), once; some minutes on a slow line ..."; \
+	if ! $(PY) -m pip install --disable-pip-version-check --no-input -r requirements-$(1).txt >"$$log" 2>&1 \
+		|| ! $(PY) -m pip install --disable-pip-version-check --no-input --no-deps -e . >>"$$log" 2>&1; then \
+		grep -v '^WARNING' "$$log" | tail -n 15 >&2; \
+		echo "The installation failed; all of it is in $$log. Mend that (a network?) and run make again." >&2; \
+		exit 1; \
+	fi; \
+	$(PY) -m compileall -qq $(VENV)/lib >/dev/null 2>&1 || true; \
+	wanted >"$$stamp"
+endef
+
+# Without .pyc files a start compiles for seconds, and some environments forbid to write them on the way.
+compiled = @$(PY) -m compileall -qq core functions main.py
+
+setup-train:
+	$(call setup,train)
+
+setup-dev:
+	$(call setup,dev)
+
+demo: setup-train
+	$(compiled)
+	@$(VENV)/bin/hourhand demo $(ARGS)
+
+test: setup-dev
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+lint: setup-dev
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+check: lint
+	@$(MAKE) --no-print-directory test
+
+bench: setup-dev
+	$(compiled)
+	@$(PY) -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build ./*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find core functions tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

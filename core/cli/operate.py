@@ -1,0 +1,150 @@
+"""Commands for running: tick, status, the switch, explain, replay."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from core.cli import Failed
+from core.domain.bars import bar_before
+from core.domain.decide import Decision, View, decide
+from core.domain.orders import Rules
+from core.domain.risk import Policy
+from core.domain.state import Book
+from core.flows import switches
+from core.flows.claim import tick_key
+from core.flows.status import status as status_flow
+from core.ports import Document
+from core.wiring import App, app
+
+Answer = tuple[Document, str]
+
+
+def opened(arguments: Namespace) -> App:
+    return app(arguments.config, os.environ)
+
+
+def chosen(app_: App, arguments: Namespace) -> list[Book]:
+    """The book that --book names, or all. Raises Failed."""
+    books = app_.books
+    if arguments.book is None:
+        return books
+    found = [book for book in books if book.id == arguments.book]
+    if not found:
+        raise Failed(f"there is no book {arguments.book!r}: the settings have {', '.join(book.id for book in books)}")
+    return found
+
+
+def tick(arguments: Namespace) -> Answer:
+    from core.flows.tick import tick as flow
+
+    app_ = opened(arguments)
+    at = arguments.at or app_.clock.now()
+    answers = [flow(app_.world(book.id), book, at) for book in chosen(app_, arguments)]
+    return _several(answers), "\n".join(said.get("explanation") or f"{said['outcome']}: {said['reason']}" for said in answers)
+
+
+def _several(answers: list[Document]) -> Document:
+    return answers[0] if len(answers) == 1 else {**answers[0], "books": answers}
+
+
+def status(arguments: Namespace) -> Answer:
+    app_ = opened(arguments)
+    document = status_flow(app_.state, app_.books)
+    return document, "\n\n".join(_told(book) for book in document["books"])
+
+
+def _told(book: Document) -> str:
+    lines = [f"{book['id']}  {book['symbol']}  {str(book['mode']).upper()}"]
+    for scope, switch in book["switches"].items():
+        if switch:
+            lines.append(f"  switch ({scope})  {switch.get('mode')} by {switch.get('by')}: {switch.get('reason') or 'no reason given'}")
+    if "position" in book:
+        lines += [
+            f"  bar        {book['bar'] or 'no tick yet'}",
+            f"  position   {book['position']} at {book['average_price']}, stop {book['stop'] or 'none'}",
+            f"  equity     {book['equity']}, {book['trades']} trades closed",
+            f"  unsettled  {'; '.join(book['unsettled']) or 'nothing'}",
+        ]
+    lines.append(f"  model      {book['model'] or 'none: run hourhand train'}")
+    lines.append(f"  last       {book['explanation'] or book['reason'] or 'nothing yet'}")
+    return "\n".join(lines)
+
+
+def halt(arguments: Namespace) -> Answer:
+    return _flip(arguments, "halt")
+
+
+def reduce(arguments: Namespace) -> Answer:
+    return _flip(arguments, "reduce")
+
+
+def flatten(arguments: Namespace) -> Answer:
+    return _flip(arguments, "flatten")
+
+
+def resume(arguments: Namespace) -> Answer:
+    return _flip(arguments, "run")
+
+
+def _flip(arguments: Namespace, mode: Any) -> Answer:
+    app_ = opened(arguments)
+    scope = "global" if arguments.book is None else chosen(app_, arguments)[0].id
+    document = switches.flip(app_.state, scope, mode, getpass.getuser(), arguments.reason, app_.clock.now())
+    modes = "; ".join(f"{book['id']} is now in mode {book['mode']}" for book in status_flow(app_.state, app_.books)["books"])
+    return document, f"switches/{scope} says {mode}. {modes}."
+
+
+def explain(arguments: Namespace) -> Answer:
+    app_ = opened(arguments)
+    book = chosen(app_, arguments)[0]
+    record = _record(app_, book, arguments.at)
+    lines = [str(record["answer"].get("explanation") or record["answer"]["reason"]), ""]
+    numbers = {**record["decision"]["numbers"], **{f"p(up) by {name}": p for name, p in record["members"].items()}}
+    lines += [f"  {name:<22} {value}" for name, value in numbers.items()]
+    lines += [f"  {'feature ' + name:<22} {value:.6g}" for name, value in record["row"].items()]
+    return record, "\n".join(lines)
+
+
+def _record(app_: App, book: Book, at: datetime | None) -> Document:
+    """The record of the bar that had closed at `at`, or the newest."""
+    if at is not None:
+        key = tick_key(book.id, bar_before(at, book.timeframe))
+        found = app_.state.read([key])[key].data
+    else:
+        found = None
+        for found in _records(app_, book):
+            pass
+    if found is None:
+        raise Failed(f"there is no record of {book.id}" + (f" for {at.isoformat()}" if at else "") + ": has it ticked?")
+    return found
+
+
+def _records(app_: App, book: Book) -> Iterator[Document]:
+    for _, record in app_.state.scan("ticks", f"{book.id}@", f"{book.id}@~"):
+        yield record
+
+
+def replay(arguments: Namespace) -> Answer:
+    """Decides every recorded tick again, from its record alone."""
+    app_ = opened(arguments)
+    replayed, different = 0, []
+    for book in chosen(app_, arguments):
+        for record in _records(app_, book):
+            replayed += 1
+            if again(record) != msgspec.convert(record["decision"], Decision):
+                different.append(f"{book.id} {record['bar']:%Y-%m-%dT%H:%M}Z")
+    if different:
+        raise Failed(f"{len(different)} of {replayed} decisions came out differently, the first at {different[0]}")
+    return {"replayed": replayed, "different": 0}, f"{replayed} recorded decisions, every one the same again"
+
+
+def again(record: Document) -> Decision:
+    seen = msgspec.convert(record["view"], View)
+    return decide(seen, msgspec.convert(record["policy"], Policy), msgspec.convert(record["rules"], Rules))

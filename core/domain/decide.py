@@ -1,0 +1,198 @@
+"""Decide: from what one bar shows to intents, with the reason and every number that led to it. Pure.
+
+The same function decides in the backtest, in the tick and in the replay of a recorded tick.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+
+from core.domain.orders import ZERO, Holding, Intent, Leg, Rules, exact, intent_id
+from core.domain.risk import Policy, size, threshold
+
+Mode = Literal["run", "reduce", "halt", "flatten"]
+MODES: tuple[Mode, ...] = ("run", "reduce", "halt", "flatten")  # in order of severity
+Action = Literal["enter", "exit", "reverse", "hold", "stay_out", "refuse", "halt"]
+Number = float | str | None
+
+
+class View(Struct, frozen=True, kw_only=True):
+    """All that a decision looks at. Prices as the venue printed them; `vix` and `vix_change` are NaN when unknown.
+
+    `problem`: why no new risk may be taken at this bar (a code and a sentence), found before any forecast was made.
+    """
+
+    book: str
+    bar: datetime
+    mode: Mode
+    holding: Holding
+    unsettled: int = 0
+    win_rate: float | None = None
+    problem: tuple[str, str] | None = None
+    price: float = math.nan
+    p_up: float = math.nan
+    atr: float = math.nan
+    atr_ratio: float = math.nan
+    volatility_ratio: float = math.nan
+    rule: float = 0.0
+    vix: float = math.nan
+    vix_change: float = math.nan
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What to do at one bar. `target` is the position wanted (signed, base coin); `reason` is a stable code."""
+
+    action: Action
+    reason: str
+    target: Decimal
+    intents: tuple[Intent, ...] = ()
+    numbers: dict[str, Number] = {}
+    note: str = ""  # a sentence from where the problem was found
+
+
+def decide(view: View, policy: Policy, rules: Rules) -> Decision:
+    """The decision at `view.bar`: gates first, then the exit of what is held, then a new entry."""
+    position = view.holding.position
+    if view.mode == "halt":
+        return Decision(action="halt", reason="switch_halt", target=position)
+    if view.unsettled:
+        return Decision(action="refuse", reason="unsettled", target=position, numbers={"unsettled": view.unsettled})
+    if view.mode == "flatten":
+        return _flatten(view)
+    problem = view.problem or _nonsense(view)
+    if problem:
+        return Decision(action="refuse", reason=problem[0], target=position, note=problem[1])
+    return _trade(view, policy, rules)
+
+
+def _flatten(view: View) -> Decision:
+    if not view.holding.position:
+        return Decision(action="halt", reason="switch_flatten", target=ZERO)
+    return Decision(action="exit", reason="switch_flatten", target=ZERO, intents=(_exit(view),))
+
+
+def _nonsense(view: View) -> tuple[str, str] | None:
+    for name in ("p_up", "price", "atr", "atr_ratio", "volatility_ratio", "rule"):
+        if not math.isfinite(getattr(view, name)):
+            return f"{name}_unknown", f"{name} is not a number"
+    if not 0.0 <= view.p_up <= 1.0:
+        return "p_up_unknown", f"p(up) is {view.p_up}, which is no probability"
+    return None
+
+
+def _trade(view: View, policy: Policy, rules: Rules) -> Decision:
+    steps = threshold(policy, view.volatility_ratio, view.atr_ratio, view.win_rate, view.vix, view.vix_change)
+    numbers: dict[str, Number] = {"p_up": view.p_up, "price": view.price, **steps}
+    exit_reason = _exit_reason(view, policy, steps["th"])
+    held = view.holding.position
+    if held and not exit_reason:
+        return Decision(action="hold", reason="signal_stands", target=held, numbers=numbers)
+    exits = (_exit(view),) if held else ()
+    side, why = _entry_side(view, policy, steps["th"])
+    entry, size_numbers = (None, {}) if side is None else _entry(view, policy, rules, side)
+    if entry:
+        target = entry.amount if entry.side == "buy" else -entry.amount
+        action: Action = "reverse" if held else "enter"
+        return Decision(
+            action=action, reason=why, target=target, intents=(*exits, entry), numbers={**numbers, **size_numbers}
+        )
+    reason = str(size_numbers.get("refused", why))
+    if held:
+        numbers["entry"] = reason
+        return Decision(action="exit", reason=exit_reason, target=ZERO, intents=exits, numbers=numbers)
+    return Decision(action="stay_out", reason=reason, target=ZERO, numbers={**numbers, **size_numbers})
+
+
+def _exit_reason(view: View, policy: Policy, th: float) -> str:
+    soft = policy.exit_fraction * th
+    if view.holding.position > 0 and view.p_up < 0.5 - soft:
+        return "long_faded"
+    if view.holding.position < 0 and view.p_up > 0.5 + soft:
+        return "short_faded"
+    return ""
+
+
+def _entry_side(view: View, policy: Policy, th: float) -> tuple[Literal["buy", "sell"] | None, str]:
+    """Which way to enter and why, or None and which gate said no."""
+    side, why = _signal(view, policy, th)
+    if side is None:
+        return None, why
+    if view.mode == "reduce":
+        return None, "switch_reduce"
+    if view.vix >= policy.vix_panic:
+        return None, "vix_panic"
+    if side == "sell" and not policy.short:
+        return None, "short_not_allowed"
+    if max(view.p_up, 1.0 - view.p_up) < policy.minimum_confidence:
+        return None, "confidence_low"
+    return side, why
+
+
+def _signal(view: View, policy: Policy, th: float) -> tuple[Literal["buy", "sell"] | None, str]:
+    if view.p_up > 0.5 + th:
+        return "buy", "long_signal"
+    if view.p_up < 0.5 - th:
+        return "sell", "short_signal"
+    if policy.rule == "confirm" and view.rule > 0 and view.p_up > policy.rule_long:
+        return "buy", "long_confirmed_by_rule"
+    if policy.rule == "confirm" and view.rule < 0 and view.p_up < policy.rule_short:
+        return "sell", "short_confirmed_by_rule"
+    return None, "no_signal"
+
+
+def _exit(view: View) -> Intent:
+    position = view.holding.position
+    return _intent(view, "exit", "sell" if position > 0 else "buy", abs(position), None)
+
+
+def _entry(
+    view: View, policy: Policy, rules: Rules, side: Literal["buy", "sell"]
+) -> tuple[Intent | None, dict[str, Number]]:
+    """The sized entry, or None; with the numbers of the sizing, and `refused` when it came to nothing."""
+    price, distance = exact(view.price), exact(view.atr) * exact(policy.stop_atr)
+    equity = view.holding.equity(price)
+    leverage = min(policy.leverage, rules.leverage)
+    wanted, limit = size(equity, price, distance, policy.risk_per_trade, leverage)
+    amount = rules.floor(wanted)
+    numbers: dict[str, Number] = {
+        "equity": str(equity),
+        "atr": view.atr,
+        "size_wanted": float(wanted),
+        "size_limit": limit,
+    }
+    if not amount or amount * price < rules.minimum_notional:
+        return None, {**numbers, "refused": "size_zero_lots"}
+    # Rounded towards the price, so that the stop never risks more than the size was reckoned for.
+    stop = rules.worse(price - distance, "buy") if side == "buy" else rules.worse(price + distance, "sell")
+    if not (ZERO < stop < price if side == "buy" else stop > price):
+        return None, {**numbers, "refused": "stop_impossible"}
+    return _intent(view, "entry", side, amount, stop), {**numbers, "amount": str(amount), "stop": str(stop)}
+
+
+def _intent(view: View, leg: Leg, side: Literal["buy", "sell"], amount: Decimal, stop: Decimal | None) -> Intent:
+    return Intent(
+        id=intent_id(view.book, view.bar, leg),
+        book=view.book,
+        bar=view.bar,
+        leg=leg,
+        side=side,
+        amount=amount,
+        stop=stop,
+    )
+
+
+def severest(modes: tuple[Mode, ...]) -> Mode:
+    return max(modes, key=MODES.index, default="run")
+
+
+def mode_of(switch: object) -> Mode:
+    """The mode that a switch document states: absent means run; what cannot be read, or is unknown, means halt."""
+    if switch is None:
+        return "run"
+    mode = switch.get("mode") if isinstance(switch, dict) else None
+    return mode if mode in MODES else "halt"

@@ -1,0 +1,140 @@
+"""The three members: how each is trained, and its own library's scores for rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from core.domain.bars import Floats
+
+Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(gt=0.0, le=1.0)]
+
+
+class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is learnt, and how hard. Each key is explained, with unit and safe range, in config/default.toml.
+
+    The defaults suit hourly bars, where there is little to learn: shallow trees, few bins, large leaves, and every tree
+    sees a part of the rows only. `rows_share` of the forest is small since labels over `horizon` bars overlap: about
+    one row in `horizon` is news (López de Prado 2018, section 6.3).
+    """
+
+    horizon: Annotated[int, Meta(ge=1, le=1000)] = 6
+    cost: Annotated[float, Meta(ge=0.0, le=0.1)] = 0.001
+    folds: Annotated[int, Meta(ge=1, le=20)] = 4
+    embargo: Annotated[int, Meta(ge=0)] = 24
+    holdout: Annotated[float, Meta(gt=0.0, lt=0.9)] = 0.15
+    seed: Annotated[int, Meta(ge=0, lt=2**31)] = 1
+    threads: Count = 1
+
+    trees: Annotated[int, Meta(ge=1, le=5000)] = 300
+    learning_rate: Share = 0.02
+    depth: Annotated[int, Meta(ge=1, le=16)] = 4
+    leaves: Annotated[int, Meta(ge=2, le=4096)] = 12
+    leaf_rows: Count = 100
+    bins: Annotated[int, Meta(ge=2, le=255)] = 63
+    rows_share: Share = 0.5
+    columns_share: Share = 0.5
+    l2: Annotated[float, Meta(ge=0.0)] = 10.0
+
+    forest_trees: Annotated[int, Meta(ge=1, le=5000)] = 300
+    forest_depth: Annotated[int, Meta(ge=1, le=16)] = 8
+    forest_leaf_rows: Count = 40
+    forest_rows_share: Share = 0.15
+    forest_columns_share: Share = 0.12
+
+    spread: Annotated[float, Meta(ge=0.0)] = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Members:
+    """The trained models, as their own libraries hold them."""
+
+    lightgbm: Any
+    xgboost: Any
+    forest: Any
+
+    def raw(self, rows: Floats) -> Floats:
+        """(n, 3): log-odds of the two boosters, probability of the forest."""
+        import xgboost
+
+        margin = self.xgboost.predict(xgboost.DMatrix(rows, nthread=1), output_margin=True)
+        forest = self.forest.predict_proba(rows)[:, 1]
+        return np.stack([self.lightgbm.predict(rows, raw_score=True, num_threads=1), margin, forest], axis=1)
+
+    def probabilities(self, rows: Floats) -> Floats:
+        """(n, 3): each member's probability of going up."""
+        import xgboost
+
+        boosted = self.xgboost.predict(xgboost.DMatrix(rows, nthread=1))
+        forest = self.forest.predict_proba(rows)[:, 1]
+        return np.stack([self.lightgbm.predict(rows, num_threads=1), boosted, forest], axis=1)
+
+
+def train(rows: Floats, y: Floats, training: Training) -> Members:
+    """All three on the same rows (n, features) with labels 0.0 and 1.0."""
+    return Members(_lightgbm(rows, y, training), _xgboost(rows, y, training), _forest(rows, y, training))
+
+
+def _lightgbm(rows: Floats, y: Floats, training: Training) -> Any:
+    import lightgbm
+
+    parameters = {
+        "objective": "binary",
+        "learning_rate": training.learning_rate,
+        "max_depth": training.depth,
+        "num_leaves": training.leaves,
+        "min_data_in_leaf": training.leaf_rows,
+        "max_bin": training.bins,
+        "bagging_fraction": training.rows_share,
+        "bagging_freq": 1,
+        "feature_fraction": training.columns_share,
+        "lambda_l2": training.l2,
+        "seed": training.seed,
+        "num_threads": training.threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "feature_pre_filter": False,
+        "verbosity": -1,
+    }
+    return lightgbm.train(parameters, lightgbm.Dataset(rows, y, params=parameters), training.trees)
+
+
+def _xgboost(rows: Floats, y: Floats, training: Training) -> Any:
+    import xgboost
+
+    parameters = {
+        "objective": "binary:logistic",
+        "tree_method": "hist",
+        "learning_rate": training.learning_rate,
+        "max_depth": training.depth,
+        "max_leaves": training.leaves,
+        "min_child_weight": training.leaf_rows / 4,  # each row weighs p (1 - p), about a quarter
+        "max_bin": training.bins,
+        "subsample": training.rows_share,
+        "colsample_bynode": training.columns_share,
+        "reg_lambda": training.l2,
+        "seed": training.seed,
+        "nthread": training.threads,
+        "verbosity": 0,
+    }
+    data = xgboost.QuantileDMatrix(rows, y, max_bin=training.bins, nthread=training.threads)
+    return xgboost.train(parameters, data, training.trees)
+
+
+def _forest(rows: Floats, y: Floats, training: Training) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(
+        n_estimators=training.forest_trees,
+        max_depth=training.forest_depth,
+        min_samples_leaf=training.forest_leaf_rows,
+        max_samples=training.forest_rows_share if training.forest_rows_share < 1 else None,
+        max_features=training.forest_columns_share,
+        random_state=training.seed,
+        n_jobs=1,  # more would add the trees up in another order, and change the last bit
+    )
+    return forest.fit(rows, y.astype(np.int64))

@@ -1,0 +1,78 @@
+"""A decision in sentences that read well aloud."""
+
+from __future__ import annotations
+
+from core.domain.decide import Decision, Number, View
+
+REASONS = {
+    "switch_halt": "the switch says halt",
+    "switch_flatten": "the switch says flatten",
+    "switch_reduce": "the switch allows no new risk",
+    "unsettled": "the outcome of an earlier order is not known yet",
+    "signal_stands": "the signal that opened the position still stands",
+    "long_signal": "the forecast is above the long threshold",
+    "short_signal": "the forecast is below the short threshold",
+    "long_confirmed_by_rule": "a weak long forecast is confirmed by the rule signal",
+    "short_confirmed_by_rule": "a weak short forecast is confirmed by the rule signal",
+    "long_faded": "the forecast no longer supports the long position",
+    "short_faded": "the forecast no longer supports the short position",
+    "no_signal": "the forecast lies between the thresholds",
+    "short_not_allowed": "this book may not go short",
+    "vix_panic": "the VIX says panic, so nothing new is opened",
+    "confidence_low": "the forecast is not confident enough",
+    "size_zero_lots": "the risk allowed buys less than the smallest order",
+    "stop_impossible": "there is no sensible price for a protective stop",
+}
+STEPS = {"volatility": "volatility", "atr": "range", "performance": "recent trades", "vix": "VIX", "spike": "VIX spike"}
+
+
+def say(view: View, decision: Decision, symbol: str) -> str:
+    """What was decided at this bar, for what reason, and with which numbers; one paragraph."""
+    why = decision.note or REASONS.get(decision.reason, decision.reason)
+    sentences = [f"{symbol}, bar of {view.bar:%Y-%m-%d %H:%M} UTC: {_headline(view, decision)}, because {why}."]
+    if "th" in decision.numbers:
+        sentences.append(_threshold(decision.numbers))
+    if "entry" in decision.numbers:
+        entry = str(decision.numbers["entry"])
+        sentences.append(f"No new position is opened: {REASONS.get(entry, entry)}.")
+    if "amount" in decision.numbers:
+        sentences.append(_sizing(decision.numbers))
+    return " ".join(sentences)
+
+
+def _headline(view: View, decision: Decision) -> str:
+    held, target = view.holding.position, decision.target
+    side = "long" if target > 0 else "short"
+    match decision.action:
+        case "enter":
+            return f"go {side} {abs(target)}"
+        case "reverse":
+            return f"close {held} and go {side} {abs(target)}"
+        case "exit":
+            return f"close the position of {held}"
+        case "hold":
+            return f"keep the position of {held}"
+        case "stay_out":
+            return "stay out"
+        case "refuse":
+            return f"take no new risk (position {held})"
+        case "halt":
+            return f"do nothing (position {held})"
+
+
+def _threshold(numbers: dict[str, Number]) -> str:
+    th = _number(numbers["th"])
+    steps = [f"{_number(numbers[key]):+.3f} for {name}" for key, name in STEPS.items() if numbers.get(key)]
+    base = f"base {_number(numbers['base']):.3f}" + (", " + ", ".join(steps) if steps else ", no adjustment")
+    return f"p(up) is {_number(numbers['p_up']):.4f}; long above {0.5 + th:.3f}, short below {0.5 - th:.3f} ({base})."
+
+
+def _sizing(numbers: dict[str, Number]) -> str:
+    return (
+        f"Size {numbers['amount']} at about {numbers['price']}, set by {str(numbers['size_limit']).replace('_', ' ')} "
+        f"on an equity of {_number(numbers['equity']):,.2f}; the protective stop rests at {numbers['stop']}."
+    )
+
+
+def _number(value: Number) -> float:
+    return float(value) if value is not None else float("nan")

@@ -1,0 +1,349 @@
+"""Features: the one registry from which training, backtest and tick compute the same numbers, bit for bit.
+
+A feature declares how many bars it looks at (its lookback, the current bar included); what came before cannot matter.
+A row of a set is there only when as many unbroken bars as the set's lookback lead up to it; else it is all NaN. Within
+a row nothing is NaN but the features of the VIX, while that is unknown. Formulas and their sources stand in
+core/domain/indicators.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.domain import indicators as ind
+from core.domain.bars import Bars, Floats, Times, seconds, unbroken
+from core.domain.daily import DAY, Daily, as_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+MAX_AGE: Final = 4 * DAY
+WITHIN: Final = {28: 14, 168: 28}  # windows whose extremes are made from those of a smaller one
+VIX_WINDOW: Final = 20  # published values
+FEAR: Final = (15.0, 20.0, 25.0, 35.0)  # the VIX from which fear is mild, raised, high, panic
+SPIKE: Final = 0.2  # a rise of the VIX by this fraction within one value
+REGIME: Final = 0.05  # how far the mean of 5 values stands off the mean of 20 before it is a trend
+OVERSOLD: Final = -0.5  # RCI from which a turn upwards counts; mirrored for a turn downwards
+
+
+def _shared(method: Callable[Concatenate[Inputs, P], T]) -> Callable[Concatenate[Inputs, P], T]:
+    """Computed once per Inputs and arguments, however many features ask."""
+
+    def once(self: Inputs, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = (method, *args)
+        if key not in self._known:
+            self._known[key] = method(self, *args, **kwargs)
+        return cast(T, self._known[key])
+
+    return once
+
+
+def _recent(vix: Daily, bars: Bars, max_age: int) -> Daily:
+    """Those that a feature of any of `bars` can look at."""
+    if not len(bars):
+        return vix
+    first = int(np.searchsorted(vix.published, bars.time[0] - max_age)) - VIX_WINDOW
+    return Daily(vix.published[max(first, 0) :], vix.value[max(first, 0) :])
+
+
+class Inputs:
+    """What features are computed from: the bars, the VIX as known at each bar's close, and what several features share.
+
+    All arrays have shape (bars,); none may be changed by who receives it.
+    """
+
+    def __init__(self, bars: Bars, timeframe: str, vix: Daily, vix_max_age: int = MAX_AGE) -> None:
+        self.bars, self.timeframe, self.vix_max_age = bars, timeframe, vix_max_age
+        self.vix = _recent(vix, bars, vix_max_age)
+        self._known: dict[tuple[object, ...], object] = {}
+
+    @_shared
+    def rate(self, n: int) -> Floats:
+        return ind.rate(self.bars.close, n)
+
+    @_shared
+    def ema(self, period: int) -> Floats:
+        return ind.ema(self.bars.close, period)
+
+    def ema_gap(self, period: int) -> Floats:
+        return self.bars.close / self.ema(period) - 1.0
+
+    @_shared
+    def rsi(self) -> Floats:
+        return ind.rsi(self.bars.close, 14)
+
+    @_shared
+    def macd(self) -> tuple[Floats, Floats, Floats]:
+        return ind.macd(self.ema(12), self.ema(26), 9)
+
+    @_shared
+    def true_range(self) -> Floats:
+        return ind.true_range(self.bars.high, self.bars.low, self.bars.close)
+
+    @_shared
+    def atr(self) -> Floats:
+        return ind.wilder(self.true_range(), 14)
+
+    @_shared
+    def directional(self) -> tuple[Floats, Floats]:
+        return ind.directional(self.bars.high, self.bars.low, 14, self.atr())
+
+    @_shared
+    def extremes(self, n: int) -> tuple[Floats, Floats]:
+        """Highest high and lowest low of n bars."""
+        within = WITHIN.get(n, 1)
+        top, bottom = self.extremes(within) if within > 1 else (self.bars.high, self.bars.low)
+        return ind.rolling_max(top, n, within), ind.rolling_min(bottom, n, within)
+
+    @_shared
+    def stochastic(self, n: int) -> Floats:
+        return ind.stochastic(self.bars.close, *self.extremes(n))
+
+    @_shared
+    def rci(self, n: int) -> Floats:
+        return ind.rci(self.bars.close, n)
+
+    @_shared
+    def moments(self) -> ind.Moments:
+        """Bollinger's (2001) middle and standard deviation of 20 closes."""
+        return ind.moments(self.bars.close, 20)
+
+    @_shared
+    def volume_moments(self) -> ind.Moments:
+        return ind.moments(self.bars.volume, 20)
+
+    def bollinger_position(self) -> Floats:
+        """0 on the lower band (two deviations), 1 on the upper; 0.5 when the bands coincide."""
+        return ind.zscore(self.bars.close, self.moments()) * 0.25 + 0.5
+
+    @_shared
+    def volatility(self, n: int) -> Floats:
+        """Realised volatility of n bars, per bar: the root of the mean squared return (no mean taken off)."""
+        return np.sqrt(ind.rolling_mean(self.rate(1) * self.rate(1), n))
+
+    def zscore(self) -> Floats:
+        """The last return in units of the realised volatility of 20 bars; 0 when there was none. Of the return, since
+        that of the price is the Bollinger position over again."""
+        return ind.ratio(self.rate(1), self.volatility(20), 0.0)
+
+    @_shared
+    def typical(self) -> Floats:
+        return (self.bars.high + self.bars.low + self.bars.close) / 3.0
+
+    @_shared
+    def span(self) -> Floats:
+        return self.bars.high - self.bars.low
+
+    def candle(self, part: Floats) -> Floats:
+        """A part of the bar as a share of its range; 0 when it has none."""
+        return ind.ratio(part, self.span(), 0.0)
+
+    def mochipoyo(self) -> Floats:
+        """+1: EMA 20 above EMA 50, the MACD histogram higher than a bar ago, and RCI 9 higher than a bar ago, when it
+        was below -0.5. -1: all of it mirrored. Else 0."""
+        trend, turn = self.ema(20) - self.ema(50), ind.change(self.macd()[2])
+        rank, swing = ind.lagged(self.rci(9), 1), ind.change(self.rci(9))
+        up = (trend > 0) & (turn > 0) & (swing > 0) & (rank < OVERSOLD)
+        down = (trend < 0) & (turn < 0) & (swing < 0) & (rank > -OVERSOLD)
+        known = (trend + turn + swing) * 0.0  # NaN until all three are there
+        return known + up - down
+
+    @_shared
+    def _day(self) -> Times:
+        return self.bars.time // DAY  # and no modulo, which numpy has no fast loop for
+
+    def hour(self) -> Floats:
+        """Of the bar's opening, UTC: 0..23."""
+        return ((self.bars.time - self._day() * DAY) // 3600).astype(np.float64)
+
+    def weekday(self) -> Floats:
+        """Of the bar's opening, UTC: 0 (Monday)..6. The epoch began on a Thursday."""
+        day = self._day() + 3
+        return (day - day // 7 * 7).astype(np.float64)
+
+    @_shared
+    def _vix_index(self) -> NDArray[np.intp]:
+        index = as_of(self.vix, self.bars.time + seconds(self.timeframe), self.vix_max_age)
+        return np.where(index < 0, len(self.vix), index)
+
+    def known(self, daily: Floats) -> Floats:
+        """A value per published VIX → the one known when each bar closed; NaN while unknown."""
+        padded: Floats = np.append(daily, np.nan)
+        return padded.take(self._vix_index(), mode="clip")
+
+    def vix_zscore(self) -> Floats:
+        return self.known(ind.zscore(self.vix.value, ind.moments(self.vix.value, VIX_WINDOW)))
+
+    def vix_fear(self) -> Floats:
+        """0 calm (below 15), 1 mild, 2 raised (from 20), 3 high (from 25), 4 panic (from 35)."""
+        return self.known(np.searchsorted(FEAR, self.vix.value, side="right").astype(np.float64))
+
+    def vix_spike(self) -> Floats:
+        """1 when the VIX rose by a fifth or more within one value, else 0."""
+        change = ind.rate(self.vix.value)
+        return self.known(change * 0.0 + (change >= SPIKE))
+
+    def vix_regime(self) -> Floats:
+        """1 while fear grows (the mean of 5 values 5 % above the mean of 20), -1 while it fades, else 0."""
+        gap = ind.rolling_mean(self.vix.value, 5) / ind.rolling_mean(self.vix.value, VIX_WINDOW) - 1.0
+        return self.known(gap * 0.0 + (gap > REGIME) - (gap < -REGIME))
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """`lookback`: bars that the value depends on, the current one included. `version` rises with every change of the
+    formula. `nullable`: may be NaN in a complete row."""
+
+    name: str
+    category: str
+    lookback: int
+    function: Callable[[Inputs], Floats]
+    version: int = 1
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """An ordered list of features: the columns of what a model was trained on."""
+
+    name: str
+    features: tuple[Feature, ...]
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    @functools.cached_property
+    def lookback(self) -> int:
+        """Unbroken bars that a row needs, the current one included."""
+        return max(feature.lookback for feature in self.features)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 over the ordered names, versions and lookbacks: what a model's manifest must match."""
+        lines = (f"{feature.name} {feature.version} {feature.lookback}\n" for feature in self.features)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+_EMA_20, _EMA_50 = ind.ema_terms(20), ind.ema_terms(50)
+_WILDER = ind.wilder_terms(14)
+_LINE = ind.ema_terms(26)
+_SIGNAL = _LINE + ind.ema_terms(9) - 1
+
+_BASIC: Final = (
+    Feature("return_1", "basic", 2, lambda i: i.rate(1)),
+    Feature("return_6", "basic", 7, lambda i: i.rate(6)),
+    Feature("volume_ratio_20", "basic", 20, lambda i: ind.ratio(i.bars.volume, i.volume_moments()[0], 1.0)),
+    Feature("ema_gap_20", "basic", _EMA_20, lambda i: i.ema_gap(20)),
+    Feature("return_1_lag_1", "basic", 3, lambda i: ind.lagged(i.rate(1), 1)),
+    Feature("return_1_lag_2", "basic", 4, lambda i: ind.lagged(i.rate(1), 2)),
+    Feature("return_1_lag_3", "basic", 5, lambda i: ind.lagged(i.rate(1), 3)),
+    Feature("volume_zscore_20", "basic", 20, lambda i: ind.zscore(i.bars.volume, i.volume_moments())),
+    Feature("candle_body", "basic", 1, lambda i: i.candle(i.bars.close - i.bars.open)),
+    Feature("candle_upper_wick", "basic", 1, lambda i: i.candle(i.bars.high - np.maximum(i.bars.open, i.bars.close))),
+    Feature("candle_lower_wick", "basic", 1, lambda i: i.candle(np.minimum(i.bars.open, i.bars.close) - i.bars.low)),
+    Feature("candle_range", "basic", 1, lambda i: i.span() / i.bars.close),
+)
+_TECHNICAL: Final = (
+    Feature("rsi_14", "technical", _WILDER + 1, Inputs.rsi),
+    Feature("macd_histogram", "technical", _SIGNAL, lambda i: i.macd()[2] / i.bars.close),
+    Feature("atr_ratio_14", "technical", _WILDER + 1, lambda i: i.atr() / i.bars.close),
+    Feature("adx_14", "technical", 2 * _WILDER, lambda i: ind.adx(*i.directional(), 14)),
+    Feature("stochastic_k_14", "technical", 14, lambda i: i.stochastic(14)),
+    Feature("stochastic_d_14", "technical", 16, lambda i: ind.rolling_mean(i.stochastic(14), 3)),
+    Feature("rsi_14_change_3", "technical", _WILDER + 4, lambda i: ind.change(i.rsi(), 3)),
+    Feature("macd_line", "technical", _LINE, lambda i: i.macd()[0] / i.bars.close),
+    Feature("macd_signal", "technical", _SIGNAL, lambda i: i.macd()[1] / i.bars.close),
+    Feature("rci_9", "technical", 9, lambda i: i.rci(9)),
+    Feature("rci_26", "technical", 26, lambda i: i.rci(26)),
+    Feature("plus_di_14", "technical", _WILDER + 1, lambda i: i.directional()[0]),
+    Feature("minus_di_14", "technical", _WILDER + 1, lambda i: i.directional()[1]),
+    Feature("true_range_ratio", "technical", _WILDER + 1, lambda i: ind.ratio(i.true_range(), i.atr(), 1.0)),
+    Feature("mfi_14", "technical", 15, lambda i: ind.mfi(i.typical(), i.bars.volume, 14)),
+    Feature("cci_20", "technical", 20, lambda i: ind.cci(i.typical(), 20)),
+    Feature("williams_r_28", "technical", 28, lambda i: i.stochastic(28) - 100.0),
+    Feature("roc_12", "technical", 13, lambda i: i.rate(12)),
+    Feature("roc_24", "technical", 25, lambda i: i.rate(24)),
+    Feature("roc_72", "technical", 73, lambda i: i.rate(72)),
+    Feature("obv_change_20", "technical", 21, lambda i: ind.obv_change(i.bars.close, i.bars.volume, 20)),
+    Feature("bollinger_width_20", "technical", 20, lambda i: i.moments()[1] * 4.0 / i.moments()[0]),
+)
+_CALCULATED: Final = (
+    Feature("bollinger_position_20", "calculated", 20, Inputs.bollinger_position),
+    Feature("ema_cross_20_50", "calculated", _EMA_50, lambda i: i.ema(20) / i.ema(50) - 1.0),
+    Feature("zscore_20", "calculated", 21, Inputs.zscore),
+    Feature("ema_gap_12", "calculated", ind.ema_terms(12), lambda i: i.ema_gap(12)),
+    Feature("ema_gap_50", "calculated", _EMA_50, lambda i: i.ema_gap(50)),
+    Feature("sma_gap_50", "calculated", 50, lambda i: i.bars.close / ind.rolling_mean(i.bars.close, 50) - 1.0),
+    Feature("sma_gap_168", "calculated", 168, lambda i: i.bars.close / ind.rolling_mean(i.bars.close, 168) - 1.0),
+    Feature("volatility_24", "calculated", 25, lambda i: i.volatility(24)),
+    Feature("volatility_168", "calculated", 169, lambda i: i.volatility(168)),
+    Feature("volatility_ratio", "calculated", 169, lambda i: ind.ratio(i.volatility(24), i.volatility(168), 1.0)),
+    Feature("range_position_168", "calculated", 168, lambda i: i.stochastic(168)),
+)
+_TIME: Final = (Feature("hour", "time", 1, Inputs.hour), Feature("weekday", "time", 1, Inputs.weekday))
+_VIX: Final = (
+    Feature("vix_level", "vix", 1, lambda i: i.known(i.vix.value), nullable=True),
+    Feature("vix_change", "vix", 1, lambda i: i.known(ind.rate(i.vix.value)), nullable=True),
+    Feature("vix_zscore", "vix", 1, Inputs.vix_zscore, nullable=True),
+    Feature("vix_fear", "vix", 1, Inputs.vix_fear, nullable=True),
+    Feature("vix_spike", "vix", 1, Inputs.vix_spike, nullable=True),
+    Feature("vix_regime", "vix", 1, Inputs.vix_regime, nullable=True),
+)
+_RULE: Final = (
+    Feature("atr_14", "technical", _WILDER + 1, Inputs.atr),
+    Feature("mochipoyo", "rule", max(_EMA_50, _SIGNAL + 1), Inputs.mochipoyo),
+)
+
+_VIX53: Final = _BASIC + _TECHNICAL + _CALCULATED + _TIME + _VIX
+REGISTRY: Final[Mapping[str, Feature]] = MappingProxyType({f.name: f for f in _VIX53 + _RULE})
+
+
+def feature_set(name: str, *names: str) -> FeatureSet:
+    """The named features of the registry, in this order. Raises KeyError for a name that it does not hold."""
+    return FeatureSet(name, tuple(REGISTRY[each] for each in names))
+
+
+SETS: Final[Mapping[str, FeatureSet]] = MappingProxyType(
+    {
+        # the gap to EMA 50 is not a column: (1 + ema_gap_20) * (1 + ema_cross_20_50) - 1
+        "core12": FeatureSet("core12", _BASIC[:4] + _TECHNICAL[:5] + _CALCULATED[:3]),
+        "vix53": FeatureSet("vix53", _VIX53),
+    }
+)
+CONTEXT: Final = feature_set(
+    "context", "atr_14", "atr_ratio_14", "volatility_ratio", "mochipoyo", "vix_level", "vix_change"
+)
+
+
+def compute(features: FeatureSet, bars: Bars, timeframe: str, vix: Daily, vix_max_age: int = MAX_AGE) -> Floats:
+    """Every row of `features` over `bars`, shape (len(bars), len(features.names)), in Fortran order.
+
+    The VIX of a row is what had been published when its bar closed, at most `vix_max_age` seconds old. Rows with fewer
+    than `features.lookback` unbroken bars are all NaN. Bars are taken as sane (core.domain.bars.insane).
+    """
+    inputs = Inputs(bars, timeframe, vix, vix_max_age)
+    columns = np.empty((len(features.features), len(bars)))
+    for column, feature in zip(columns, features.features, strict=True):
+        np.add(feature.function(inputs), 0.0, out=column)  # -0.0 becomes 0.0: equal values have equal bits
+    short = unbroken(bars, timeframe) < features.lookback
+    edges = np.flatnonzero(np.diff(short, prepend=False, append=False))
+    for first, end in edges.reshape(-1, 2):
+        columns[:, first:end] = np.nan
+    return columns.T
+
+
+def last_row(features: FeatureSet, bars: Bars, timeframe: str, vix: Daily, vix_max_age: int = MAX_AGE) -> Floats:
+    """The newest row, shape (len(features.names),), from the last `features.lookback` bars alone: `compute(...)[-1]`,
+    bit for bit. All NaN when there are fewer bars or a gap among them."""
+    tail = bars[-features.lookback :]
+    if len(tail) < features.lookback:
+        return np.full(len(features.features), np.nan)
+    return compute(features, tail, timeframe, vix, vix_max_age)[-1, :].copy()

@@ -1,0 +1,172 @@
+"""Fills: what becomes of intents when the market moves on. The one fill model of backtest and paper exchange.
+
+An intent decided at the close of a bar is filled at the next bar's open, whole, at the open moved by the slippage
+against us and rounded to the tick against us, at the taker fee. A protective stop is taken pessimistically: it fires
+when the bar's range touches it, even in the bar of entry, and fills at the stop or, when the bar opened beyond it, at
+the open, with the stop's slippage on top. Margin interest is charged when a position closes, by time held.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from core.domain.bars import Bars, epoch, moment
+from core.domain.orders import ZERO, Fill, Holding, Intent, Rules, Side, exact
+
+DAY = Decimal(86400)
+BPS = Decimal(10_000)
+
+
+class Costs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Slippage of the fill model, in basis points of the price: of market orders, and of stops."""
+
+    slippage_bps: Decimal = Decimal(2)
+    stop_slippage_bps: Decimal = Decimal(5)
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """What a venue knows of one book: its holding, the orders not yet filled, and its newest fills, oldest first.
+
+    `bar`: the last bar of the market that it went through (paper); None before the first.
+    `known`: ids of every intent that it has taken and still remembers.
+    """
+
+    holding: Holding
+    bar: datetime | None = None
+    pending: tuple[Intent, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    known: tuple[str, ...] = ()
+
+
+def accept(account: Account, intent: Intent) -> Account:
+    """The account with `intent` waiting for the next bar; unchanged when it already knows this intent."""
+    if intent.id in account.known:
+        return account
+    return replace(account, pending=(*account.pending, intent), known=(*account.known, intent.id)[-32:])
+
+
+def advance(account: Account, bars: Bars, rules: Rules, costs: Costs) -> Account:
+    """The account after those of `bars` that are newer than `account.bar`."""
+    start = 0 if account.bar is None else int((bars.time <= epoch(account.bar)).sum())
+    for i in range(start, len(bars)):
+        account = through(account, moment(bars.time[i]), bars.open[i], bars.high[i], bars.low[i], rules, costs)
+    return account
+
+
+def through(
+    account: Account, bar: datetime, opened: float, high: float, low: float, rules: Rules, costs: Costs
+) -> Account:
+    """The account after one bar: pending intents at the open (exit before entry), then the protective stop."""
+    holding, fills = account.holding, []
+    for intent in sorted(account.pending, key=lambda pending: pending.leg == "entry"):
+        fill = _at_open(holding, intent, bar, exact(opened), rules, costs)
+        if fill:
+            fills.append(fill)
+            holding = apply(holding, fill)[0]
+    stop = _stopped(holding, bar, opened, high, low, rules, costs)
+    if stop:
+        fills.append(stop)
+        holding = apply(holding, stop)[0]
+    if not fills and not account.pending:
+        return replace(account, bar=bar)
+    return replace(account, bar=bar, holding=holding, pending=(), fills=(*account.fills, *fills)[-16:])
+
+
+def _at_open(
+    holding: Holding, intent: Intent, bar: datetime, opened: Decimal, rules: Rules, costs: Costs
+) -> Fill | None:
+    amount = intent.amount
+    if intent.leg == "exit":  # reduce only: a stop may have closed it first
+        held = holding.position if intent.side == "sell" else -holding.position
+        amount = min(amount, max(held, ZERO))
+    if not amount:
+        return None
+    return _fill(
+        holding, intent.id, bar, intent.side, amount, opened, costs.slippage_bps, rules, intent.leg, intent.stop
+    )
+
+
+def _stopped(
+    holding: Holding, bar: datetime, opened: float, high: float, low: float, rules: Rules, costs: Costs
+) -> Fill | None:
+    if holding.stop is None or not holding.position:
+        return None
+    long = holding.position > 0
+    if exact(low) > holding.stop if long else exact(high) < holding.stop:
+        return None
+    price = min(holding.stop, exact(opened)) if long else max(holding.stop, exact(opened))
+    side: Side = "sell" if long else "buy"
+    entered = int((holding.opened or bar).timestamp())
+    return _fill(
+        holding,
+        f"stop{entered}",
+        bar,
+        side,
+        abs(holding.position),
+        price,
+        costs.stop_slippage_bps,
+        rules,
+        "stop",
+        None,
+    )
+
+
+def _fill(
+    holding: Holding,
+    name: str,
+    bar: datetime,
+    side: Side,
+    amount: Decimal,
+    price: Decimal,
+    bps: Decimal,
+    rules: Rules,
+    cause: Literal["entry", "exit", "stop"],
+    stop: Decimal | None,
+) -> Fill:
+    slipped = price * (BPS + bps if side == "buy" else BPS - bps) / BPS
+    price = max(rules.worse(slipped, side), rules.tick)
+    interest = ZERO
+    if cause != "entry" and holding.opened is not None:
+        held = Decimal(int((bar - holding.opened).total_seconds()))
+        interest = amount * holding.average_price * rules.interest_per_day * held / DAY
+    return Fill(
+        id=f"{name}-{int(bar.timestamp())}",
+        bar=bar,
+        side=side,
+        amount=amount,
+        price=price,
+        fee=amount * price * rules.taker,
+        interest=interest,
+        cause=cause,
+        stop=stop,
+    )
+
+
+def apply(holding: Holding, fill: Fill) -> tuple[Holding, Decimal]:
+    """The holding after `fill`, and the profit that it realised before fees and interest (0 for an entry)."""
+    charged = fill.fee + fill.interest
+    before, after = holding.position, holding.position + fill.signed
+    if before * fill.signed >= 0:
+        price = (abs(before) * holding.average_price + fill.amount * fill.price) / abs(after)
+        return replace(
+            holding,
+            cash=holding.cash - charged,
+            position=after,
+            average_price=price,
+            stop=fill.stop if fill.stop is not None else holding.stop,
+            opened=holding.opened or fill.bar,
+            fees=holding.fees + charged,
+        ), ZERO
+    closed = min(abs(before), fill.amount)
+    profit = closed * (fill.price - holding.average_price) * (1 if before > 0 else -1)
+    cash = holding.cash + profit - charged
+    if not after:
+        return Holding(cash=cash), profit
+    if before * after > 0:
+        return replace(holding, cash=cash, position=after, fees=holding.fees + charged), profit
+    return Holding(cash=cash, position=after, average_price=fill.price, stop=fill.stop, opened=fill.bar), profit

@@ -1,0 +1,82 @@
+"""Claim: one writer at a time for a book, by a lease with a fencing token in the book's own document.
+
+Three answers: *mine* (go on), *busy* (another invocation has it), *done* (this bar was decided; here is the record).
+The claim is a write that succeeds only if the book's document is still the one that was read: of many racers, one wins.
+Every later write of this tick names the version that the claim made, so that a tick whose lease was taken over cannot
+write any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from core.domain.state import Book, BookState, opening
+from core.ports import Document, Versioned, Write
+
+
+class Claim(NamedTuple):
+    """`record`: what is written down for this bar already, if anything (of *mine*: a tick that died after deciding)."""
+
+    answer: Literal["mine", "busy", "done"]
+    token: int
+    record: Document | None
+    reason: str = ""
+
+
+def book_key(book: str) -> str:
+    return f"books/{book}"
+
+
+def tick_key(book: str, bar: datetime) -> str:
+    return f"ticks/{book}@{bar:%Y-%m-%dT%H:%MZ}"
+
+
+def switch_keys(book: str) -> tuple[str, str]:
+    return "switches/global", f"switches/{book}"
+
+
+def claim(found: Mapping[str, Versioned], book: str, bar: datetime, now: datetime) -> Claim:
+    """What the documents that were read say about (book, bar) at the real time `now`. Pure."""
+    record = found[tick_key(book, bar)].data
+    document = found[book_key(book)].data or {}
+    lease = document.get("lease") or {}
+    token = int(lease.get("token", 0)) + 1
+    if record and record.get("phase") == "done":
+        return Claim("done", token, record)
+    until = lease.get("until")
+    if until is not None and until > now:
+        return Claim("busy", token, record, f"another invocation holds this book until {until.isoformat()}")
+    last = (document.get("state") or {}).get("bar")
+    if last is not None and last > bar:
+        return Claim("done", token, None, f"the book has already gone on to {last.isoformat()}")
+    return Claim("mine", token, record)
+
+
+def lease(
+    found: Mapping[str, Versioned], book: str, bar: datetime, token: int, now: datetime, seconds: int
+) -> Write:
+    """The write that takes the book for `seconds`, if nobody else has taken it since it was read."""
+    before = found[book_key(book)]
+    document = {**(before.data or {}), "lease": {"token": token, "bar": bar, "until": now + timedelta(seconds=seconds)}}
+    return Write(book_key(book), document, before.version)
+
+
+def released(lease: Document) -> Document:
+    return {**lease, "until": None}
+
+
+def state_of(document: Document | None, book: Book) -> BookState:
+    """The book's state, or the opening one. Raises msgspec.ValidationError when the document is damaged."""
+    data = (document or {}).get("state")
+    return msgspec.convert(data, BookState) if data else opening(book)
+
+
+def plain(value: object) -> Document:
+    """A struct as a document: decimals as text, times as times, tuples as lists."""
+    document: Document = msgspec.msgpack.decode(msgspec.msgpack.encode(value))
+    return document
+

@@ -1,0 +1,74 @@
+"""What a tick writes down: its record, the book's document, and the alerts that go with them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from core.domain.decide import Decision, View
+from core.domain.explain import say
+from core.domain.features import SETS
+from core.domain.state import Book, BookState, News
+from core.flows.claim import plain
+from core.ports import Document, Write
+
+OUTCOMES = {
+    "enter": "traded",
+    "exit": "traded",
+    "reverse": "traded",
+    "hold": "held",
+    "stay_out": "stayed_out",
+    "refuse": "refused",
+    "halt": "halted",
+}
+
+
+def brief(outcome: str, book: Book, bar: datetime, reason: str) -> Document:
+    """The least that every answer holds."""
+    return {"outcome": outcome, "book": book.id, "bar": f"{bar:%Y-%m-%dT%H:%M:%SZ}", "reason": reason}
+
+
+def answer(book: Book, view: View, decision: Decision, state: BookState, model: str | None) -> Document:
+    return {
+        **brief(OUTCOMES[decision.action], book, view.bar, decision.reason),
+        "action": decision.action,
+        "mode": view.mode,
+        "position": str(state.holding.position),
+        "equity": str(state.equity),
+        "model": model,
+        "orders": [f"{intent.leg} {intent.side} {intent.amount}" for intent in decision.intents],
+        "explanation": say(view, decision, book.symbol),
+    }
+
+
+def record_of(book: Book, said: Document, view: View, decision: Decision, news: News) -> Document:
+    """What the decision was made from and what it was, so that it can be made again: documents `ticks/{book}@{bar}`."""
+    features = SETS[book.features]
+    return {
+        "phase": "decided" if decision.intents else "done",
+        "book": book.id,
+        "bar": view.bar,
+        "answer": said,
+        "view": plain(view),
+        "decision": plain(decision),
+        "policy": plain(book.policy),
+        "rules": plain(book.rules),
+        "features": {"set": features.name, "digest": features.digest},
+        "fills": [plain(fill) for fill in news.fills],
+        "trades": [plain(trade) for trade in news.trades],
+    }
+
+
+def book_document(state: BookState, last: Document, lease: Document) -> Document:
+    return {"state": plain(state), "last": last, "lease": lease}
+
+
+def alerts(book: Book, bar: datetime, said: Document, news: News) -> list[Write]:
+    """What a person should hear of. They wait in the outbox; delivering them is not the tick's work."""
+    told = [("info", f"{fill.cause}: {fill.side} {fill.amount} at {fill.price}", fill.id) for fill in news.fills]
+    told += [("warning", f"{gone.leg} {gone.side} {gone.amount} was never placed", gone.id) for gone in news.lost]
+    if said["outcome"] == "refused":
+        told.append(("warning", str(said["explanation"]), f"{bar:%Y%m%dT%H%M}-{said['reason']}"))
+    return [
+        Write(f"outbox/{book.id}-{name}", {"severity": severity, "book": book.id, "bar": bar, "text": text})
+        for severity, text, name in told
+    ]

@@ -1,0 +1,85 @@
+"""The live model of a book: found by its pointer, fetched, checked, and kept while the instance is warm."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+
+from core.domain import forecast
+from core.domain.bars import Floats, close_time
+from core.domain.features import SETS
+from core.domain.forecast import MEMBERS, BadModel, Meta, Model
+from core.domain.forecast.manifest import FILES, MANIFEST
+from core.domain.state import Book
+from core.flows.gather import together
+from core.ports import Document, Missing, Unavailable, World
+
+Problem = tuple[str, str]
+
+
+def pointer_key(book: str) -> str:
+    return f"models/{book}"
+
+
+def folder(book: str, version: str) -> str:
+    return f"models/{book}/{version}/"
+
+
+def version_of(meta: Meta, manifest_sha256: str) -> str:
+    """The name of a model: how far its data reach, and what it is."""
+    return f"{meta.data_until:%Y%m%dT%H%M}-{manifest_sha256[:12]}"
+
+
+def live_model(world: World, book: Book, pointer: Document | None) -> Model | Problem:
+    """The model that the pointer names, or why there is none to trade on. Raises nothing of the store's."""
+    if not pointer:
+        return "model_missing", f"no model is live for {book.id}: train one"
+    version, digest = str(pointer.get("version", "")), str(pointer.get("manifest_sha256", ""))
+    cached = world.cache.get(f"model {book.id}")
+    if isinstance(cached, Model) and cached.version == digest:
+        return cached
+    try:
+        model = forecast.load(fetch(world, book, version), digest)
+        model.check_features(SETS[book.features].digest, SETS[book.features].names)
+    except Missing as failure:
+        return "model_missing", f"the live model {version} has a file missing: {failure}"
+    except Unavailable as failure:
+        return "model_unavailable", f"the live model {version} could not be fetched: {failure}"
+    except BadModel as failure:
+        return failure.reason, f"the live model {version} is refused: {failure}"
+    world.cache[f"model {book.id}"] = model
+    return model
+
+
+def fetch(world: World, book: Book, version: str) -> dict[str, bytes]:
+    """Every file of a model, all at once. Raises Missing or Unavailable."""
+    names = [MANIFEST, *FILES]
+    files = together([partial(world.models.get, folder(book.id, version) + name) for name in names])
+    return dict(zip(names, files, strict=True))
+
+
+def mismatched(model: Model, book: Book, bar: datetime) -> Problem | None:
+    """Why this model may not speak for this book at this bar: made for another market, or too old."""
+    made = model.manifest
+    if (made.symbol, made.timeframe) != (book.symbol, book.timeframe):
+        return "model_mismatched", f"the live model is for {made.symbol} {made.timeframe}: train one for {book.symbol}"
+    limit = book.policy.model_max_age_days
+    age = (close_time(bar, book.timeframe) - made.data_until).total_seconds() / 86400
+    if limit and age > limit:
+        known = f"{made.data_until:%Y-%m-%d}"
+        return "model_expired", f"the model knows prices up to {known}, {age:.0f} days ago; the limit is {limit:g}"
+    return None
+
+
+def unusable(model: Model, row: Floats) -> Problem | None:
+    """Why this row may not be scored: a feature is missing that never was in training."""
+    names = model.unusable(row)
+    if not names:
+        return None
+    return "feature_unknown", f"{', '.join(names[:5])} could not be computed, and the model never learned without"
+
+
+def score(model: Model, row: Floats) -> tuple[float, dict[str, float]]:
+    """p(up) of one row, and each member's own."""
+    rows = row[None, :]
+    return float(model.predict(rows)[0]), dict(zip(MEMBERS, model.members(rows)[0].tolist(), strict=True))

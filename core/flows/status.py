@@ -1,0 +1,55 @@
+"""status: where every book stands, by what is written down. Reads only the state store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from core.domain.decide import mode_of, severest
+from core.domain.state import Book, BookState
+from core.flows.claim import book_key, state_of, switch_keys
+from core.flows.serving import pointer_key
+from core.ports import Document, StateStore, Versioned
+
+
+def status(state: StateStore, books: Sequence[Book]) -> Document:
+    """{"books": [...]}: one round trip. Raises Unavailable."""
+    keys = [key for book in books for key in (book_key(book.id), pointer_key(book.id), *switch_keys(book.id))]
+    found = state.read(list(dict.fromkeys(keys)))
+    return {"books": [_book(found, book) for book in books]}
+
+
+def _book(found: Mapping[str, Versioned], book: Book) -> Document:
+    documents = {key: versioned.data for key, versioned in found.items()}
+    document, pointer = documents[book_key(book.id)] or {}, documents[pointer_key(book.id)]
+    switches = [documents[key] for key in switch_keys(book.id)]
+    last = document.get("last") or {}
+    entry: Document = {
+        "id": book.id,
+        "symbol": book.symbol,
+        "mode": severest(tuple(mode_of(switch) for switch in switches)),
+        "switches": dict(zip(("global", "book"), switches, strict=True)),
+        "model": pointer and pointer.get("version"),
+        "outcome": last.get("outcome"),
+        "reason": last.get("reason"),
+        "explanation": last.get("explanation"),
+    }
+    try:
+        return entry | _holding(state_of(document, book))
+    except msgspec.ValidationError as failure:
+        return entry | {"outcome": "damaged", "reason": f"the stored state cannot be read: {failure}"}
+
+
+def _holding(state: BookState) -> Document:
+    held = state.holding
+    return {
+        "bar": state.bar and f"{state.bar:%Y-%m-%dT%H:%M:%SZ}",
+        "position": str(held.position),
+        "average_price": str(held.average_price),
+        "stop": None if held.stop is None else str(held.stop),
+        "equity": str(state.equity),
+        "cash": str(held.cash),
+        "trades": len(state.trades),
+        "unsettled": [f"{intent.leg} {intent.side} {intent.amount} ({intent.id})" for intent in state.unsettled],
+    }

@@ -1,0 +1,264 @@
+"""tick: a bar closed; look, decide, write down, act, exit. docs/the_way_of_a_bar.md tells the same in prose.
+
+Round trips, one after the other, when nothing is wrong: 1 read · 2 claim, beside model, exchange, VIX and switch ·
+3 write down; and with an order: 4 submit · 5 finish.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+import msgspec
+
+from core.domain.bars import Bars, bar_before, close_time, empty, moment, unpack
+from core.domain.daily import Daily
+from core.domain.decide import Decision, Mode, View, decide, mode_of, severest
+from core.domain.features import CONTEXT, SETS, last_row
+from core.domain.fills import Account
+from core.domain.forecast import Model
+from core.domain.state import Book, BookState, News, conclude, settle, view
+from core.flows import vix, window
+from core.flows.claim import book_key, claim, lease, plain, released, state_of, switch_keys, tick_key
+from core.flows.gather import attempt, together
+from core.flows.record import alerts, answer, book_document, brief, record_of
+from core.flows.serving import Problem, live_model, mismatched, pointer_key, score, unusable, version_of
+from core.ports import Conflict, Document, Unavailable, Versioned, Watch, World, Write
+
+log = logging.getLogger("hourhand.tick")
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One bar of one book, held under a lease. `held`: the version of the book's document that we wrote last."""
+
+    world: World
+    book: Book
+    bar: datetime
+    at: datetime
+    lease: Document
+    held: str
+
+    @property
+    def key(self) -> str:
+        return book_key(self.book.id)
+
+    def commit(self, document: Document, writes: list[Write], watch: Watch | None = None) -> Tick:
+        """Writes the book's document and `writes`, if the lease is still ours."""
+        versions = self.world.state.commit([Write(self.key, document, self.held), *writes], watch)
+        return replace(self, held=versions[self.key])
+
+    def still_ours(self) -> bool:
+        return self.world.state.read([self.key])[self.key].version == self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a tick found before it decided. `state` has the `news` booked already."""
+
+    state: BookState
+    news: News
+    bars: Bars
+    problem: Problem | None
+    model: Model | None
+    daily: Daily
+    vix_document: Document | None
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision with what it was made from."""
+
+    view: View
+    decision: Decision
+    row: dict[str, float]
+    members: dict[str, float]
+
+
+def tick(world: World, book: Book, at: datetime) -> Document:
+    """The answer for the bar that had just closed at `at`: at least outcome, book, bar and reason.
+
+    `at` sets the bar and the decision's clock; leases and waiting use the real one. Raises Unavailable when the state
+    store or the exchange cannot be reached (nothing is half done: the next call goes on from what is written down).
+    """
+    bar = bar_before(at, book.timeframe)
+    keys = [tick_key(book.id, bar), book_key(book.id), window.key(book), vix.KEY, pointer_key(book.id)]
+    found, last = together([partial(world.state.read, keys), partial(window.newest, world, book, bar)])
+    mine = claim(found, book.id, bar, world.clock.now())
+    if mine.answer == "done" and mine.record:
+        return dict(mine.record["answer"])
+    if mine.answer != "mine":
+        return brief("busy" if mine.answer == "busy" else "superseded", book, bar, mine.reason)
+    taken = lease(found, book.id, bar, mine.token, world.clock.now(), world.lease_s)
+    try:
+        if mine.record:
+            return _resume(world, book, bar, at, found, mine.record, taken)
+        return _fresh(world, book, bar, at, found, last, taken)
+    except Conflict:
+        return brief("busy", book, bar, "another invocation took this book over")
+
+
+def _fresh(
+    world: World,
+    book: Book,
+    bar: datetime,
+    at: datetime,
+    found: Mapping[str, Versioned],
+    last: Bars | Exception,
+    taken: Write,
+) -> Document:
+    state = _state(found, book)
+    bars, problem = window.window(world, book, bar, state.bar, found[window.key(book)].data, last)
+    calls = [
+        partial(world.state.commit, [taken]),
+        partial(world.state.watch, switch_keys(book.id)),
+        partial(world.exchange.look, book.id, bars),
+        partial(live_model, world, book, found[pointer_key(book.id)].data),
+        partial(vix.refresh, world.vix, found[vix.KEY].data, at, world.vix_every_s),
+    ]
+    versions, watch, account, model, daily = results = together([partial(attempt, call, Exception) for call in calls])
+    failures = [result for result in results if isinstance(result, Exception)]
+    if isinstance(watch, Watch) and failures:
+        world.state.forget(watch)
+    if isinstance(versions, Exception):
+        raise versions
+    run = Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)])
+    if failures:
+        _release(run, found[book_key(book.id)].data)
+        raise failures[0]
+    settled, news = settle(state, account)
+    problem = _late(run) or problem or _mismatch(settled, account)
+    problem, model = _usable(model, run, problem)
+    gathered = Gathered(settled, news, bars, problem, model, daily.daily, daily.document, watch)
+    try:
+        run, state, record = _decide_and_write_down(run, gathered)
+    except Exception:
+        world.state.forget(watch)
+        _release(run, found[book_key(book.id)].data)
+        raise
+    return dict(record["answer"]) if record["phase"] == "done" else _act(run, state, record)
+
+
+def _release(run: Tick, before: Document | None) -> None:
+    """Gives the book back as it was, so that the next call need not wait for the lease to run out."""
+    with suppress(Conflict, Unavailable):
+        run.commit({**(before or {}), "lease": released(run.lease)}, [])
+
+
+def _state(found: Mapping[str, Versioned], book: Book) -> BookState:
+    try:
+        return state_of(found[book_key(book.id)].data, book)
+    except msgspec.ValidationError as failure:
+        raise Unavailable(f"the stored state books/{book.id} is damaged, a person must mend it: {failure}") from None
+
+
+def _late(run: Tick) -> Problem | None:
+    late, limit = (run.world.clock.now() - close_time(run.bar, run.book.timeframe)).total_seconds(), run.book.max_lateness_s
+    return ("too_late", f"the bar closed {late:.0f} s ago; the limit is {limit} s") if limit and late > limit else None
+
+
+def _mismatch(state: BookState, account: Account) -> Problem | None:
+    ours, theirs = state.holding.position, account.holding.position
+    if ours == theirs:
+        return None
+    return "position_mismatch", f"the book says {ours}, the exchange says {theirs}: a person must look"
+
+
+def _usable(model: Model | Problem, run: Tick, problem: Problem | None) -> tuple[Problem | None, Model | None]:
+    if isinstance(model, Model):
+        return problem or mismatched(model, run.book, run.bar), model
+    return problem or model, None
+
+
+# -- decide, and write down
+
+
+def _decide_and_write_down(run: Tick, gathered: Gathered) -> tuple[Tick, BookState, Document]:
+    """The decision, committed with its inputs and intents in a transaction in which the switch is still as it was read."""
+    for attempts_left in reversed(range(ATTEMPTS)):
+        decided = _decide(run, gathered)
+        state = conclude(gathered.state, run.bar, decided.view.price, decided.decision)
+        model = version_of(gathered.model.manifest, gathered.model.version) if gathered.model else None
+        said = answer(run.book, decided.view, decided.decision, state, model)
+        record = record_of(run.book, said, decided.view, decided.decision, gathered.news) | {
+            "at": run.at,
+            "token": run.lease["token"],
+            "row": decided.row,
+            "members": decided.members,
+            "window": {"bars": len(gathered.bars), "sha256": gathered.bars.digest()},
+        }
+        done = record["phase"] == "done"
+        writes = [
+            Write(tick_key(run.book.id, run.bar), record, None),
+            window.kept(run.book, gathered.bars),
+            *([Write(vix.KEY, gathered.vix_document)] if gathered.vix_document else []),
+            *alerts(run.book, run.bar, said, gathered.news),
+        ]
+        try:
+            run = run.commit(book_document(state, said, released(run.lease) if done else run.lease), writes, gathered.watch)
+        except Conflict:
+            if not attempts_left or not run.still_ours():
+                raise
+            log.info("the switch moved while deciding: deciding again")
+            gathered = replace(gathered, watch=run.world.state.watch(switch_keys(run.book.id)))
+            continue
+        log.info("decided", extra={"tick": said})
+        return run, state, record
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _decide(run: Tick, gathered: Gathered) -> Decided:
+    book, bars, model = run.book, gathered.bars, gathered.model
+    problem, p_up = gathered.problem, math.nan
+    row: dict[str, float] = {}
+    members: dict[str, float] = {}
+    context = [math.nan] * len(CONTEXT.names)
+    if problem is None and model is not None:
+        values = last_row(SETS[book.features], bars, book.timeframe, gathered.daily, book.vix_max_age_s)
+        row = dict(zip(SETS[book.features].names, values.tolist(), strict=True))
+        problem = unusable(model, values)
+        if problem is None:
+            p_up, members = score(model, values)
+            context = last_row(CONTEXT, bars, book.timeframe, gathered.daily, book.vix_max_age_s).tolist()
+    price = float(bars.close[-1]) if len(bars) and moment(bars.time[-1]) == run.bar else math.nan
+    seen = view(book, gathered.state, run.bar, _mode(gathered.watch), problem, price, p_up, context)
+    return Decided(seen, decide(seen, book.policy, book.rules), row, members)
+
+
+def _mode(watch: Watch) -> Mode:
+    return severest(tuple(mode_of(found.data) for found in watch.documents.values()))
+
+
+# -- act
+
+
+def _resume(
+    world: World, book: Book, bar: datetime, at: datetime, found: Mapping[str, Versioned], record: Document, taken: Write
+) -> Document:
+    """A tick for this bar died after it had decided: what it wrote down stands, and is carried out."""
+    state, stored = _state(found, book), found[window.key(book)].data
+    bars = unpack(stored["bars"]) if stored else empty()
+    versions, _ = together([partial(world.state.commit, [taken]), partial(world.exchange.look, book.id, bars)])
+    log.warning("going on with a decision that an earlier invocation wrote down")
+    return _act(Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)]), state, record)
+
+
+def _act(run: Tick, state: BookState, record: Document) -> Document:
+    """Places what is written down, and writes down what the venue said."""
+    answers = run.world.exchange.submit(run.book.id, state.unsettled)
+    unknown = {said.intent for said in answers if said.outcome == "unknown"}
+    refused = any(said.outcome == "refused" for said in answers)
+    state = msgspec.structs.replace(state, unsettled=tuple(i for i in state.unsettled if i.id in unknown))
+    reason = "order_unknown" if unknown else "order_refused" if refused else record["answer"]["reason"]
+    final = {**record["answer"], "reason": reason, "venue": [plain(said) for said in answers]}
+    finished = Write(tick_key(run.book.id, run.bar), {**record, "phase": "done", "answer": final})
+    run.commit(book_document(state, final, released(run.lease)), [finished])
+    log.info("acted", extra={"tick": final})
+    return final

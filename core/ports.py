@@ -1,0 +1,173 @@
+"""What the flows need of the world. Adapters satisfy these protocols; flows know nothing else of the outside.
+
+Every adapter of a port passes the battery of that name in tests/contracts. Times are aware UTC datetimes. What goes
+wrong outside is raised as one of the exceptions here, with a sentence that says what, where and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Protocol
+
+from core.domain.bars import Bars
+from core.domain.daily import Daily
+from core.domain.fills import Account
+from core.domain.orders import Answer, Intent
+
+
+class Unavailable(Exception):
+    """Something outside did not answer, or answered nonsense. Nothing was changed; worth another try."""
+
+
+class Conflict(Exception):
+    """A commit found that a document was no longer as its writer had read it. Nothing was written."""
+
+
+class Missing(LookupError):
+    """A named file or object does not exist."""
+
+
+class Clock(Protocol):
+    """Real time: for leases, signatures and waiting. The decision's own clock is an argument."""
+
+    def now(self) -> datetime: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Market(Protocol):
+    def bars(self, since: datetime, until: datetime) -> Bars:
+        """The closed bars of this market that open in [since, until), in order; absent bars are absent.
+
+        May return fewer than asked for. Raises Unavailable (no answer, or not a market's answer) or BadBars.
+        """
+        ...
+
+
+class History(Protocol):
+    """All closed bars of one market that were ever fetched, for training."""
+
+    def load(self, since: datetime, until: datetime) -> Bars:
+        """What is stored of [since, until). Raises Unavailable or BadBars."""
+        ...
+
+    def save(self, bars: Bars) -> None:
+        """Adds `bars` to what is stored; where both have a bar, the new one stands. Raises Unavailable."""
+        ...
+
+
+class DailySource(Protocol):
+    def history(self, now: datetime) -> Daily:
+        """What had been published by `now`, at least the last 60 values where there are as many. Raises Unavailable."""
+        ...
+
+
+class Exchange(Protocol):
+    def look(self, book: str, bars: Bars) -> Account:
+        """The account as the venue has it now, with every fill that it still lists. Raises Unavailable.
+
+        `bars` are the closed bars up to the tick's: the paper exchange moves its market along them.
+        """
+        ...
+
+    def submit(self, book: str, intents: Sequence[Intent]) -> Sequence[Answer]:
+        """Place each intent, once: an intent whose id the venue already has is answered `placed` again."""
+        ...
+
+
+Document = dict[str, Any]  # None, bool, int, float, str, bytes, aware datetime, lists and str-keyed dicts of these
+
+
+class Versioned(NamedTuple):
+    data: Document | None  # None: there is no such document
+    version: str | None  # opaque; changes at every write; None: there is no such document
+
+
+ANY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Put `data` (None deletes) at `key`, if the document's version is still `version`.
+
+    `version=None`: it must not exist yet; `version=ANY`: whatever is there.
+    """
+
+    key: str
+    data: Document | None
+    version: str | None = ANY
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Documents read in such a way that a commit with this watch fails when any of them has changed since."""
+
+    documents: Mapping[str, Versioned]
+    handle: object = None
+
+
+class StateStore(Protocol):
+    """Documents by key ('collection/id'), with optimistic versions and atomic commits. Each call is one round trip.
+
+    All methods raise Unavailable when the store cannot be reached, is full or is damaged.
+    """
+
+    def read(self, keys: Sequence[str]) -> Mapping[str, Versioned]:
+        """All of `keys` at one moment; an absent document is Versioned(None, None)."""
+        ...
+
+    def watch(self, keys: Sequence[str]) -> Watch:
+        """Like `read`, for documents that must still be the same when a decision made on them is committed."""
+        ...
+
+    def commit(self, writes: Sequence[Write], watch: Watch | None = None) -> Mapping[str, str]:
+        """All writes or none; returns the new version of each key that was put. Raises Conflict. Ends the watch."""
+        ...
+
+    def forget(self, watch: Watch) -> None:
+        """End a watch that will not be committed. Never raises."""
+        ...
+
+    def scan(self, collection: str, since: str = "", until: str = "\uffff") -> Iterator[tuple[str, Document]]:
+        """(id, data) of a collection's documents with since <= id < until, in order of id."""
+        ...
+
+
+class ModelStore(Protocol):
+    """Immutable files by name ('a/b/c'). Used for model artefacts and for price history."""
+
+    def get(self, name: str) -> bytes:
+        """Raises Missing, or Unavailable."""
+        ...
+
+    def put(self, name: str, data: bytes) -> None:
+        """Whole or not at all; the same name may be put again. Raises Unavailable."""
+        ...
+
+    def names(self, prefix: str) -> Sequence[str]:
+        """Every name that starts with `prefix`, in order."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Absent is fine. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports, bound for one book. `vix`: sources by name, in order of trust. `cache` outlives a tick while the
+    instance is warm, and may be lost at any time."""
+
+    clock: Clock
+    market: Market
+    vix: Sequence[tuple[str, DailySource]]
+    exchange: Exchange
+    state: StateStore
+    models: ModelStore
+    history: History | None = None  # None: the market itself holds all of its past
+    lease_s: int = 120
+    patience_s: int = 20
+    vix_every_s: int = 6 * 3600
+    cache: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,174 @@
+"""What can be set: one struct per section of the settings. Meaning, unit and safe range of each key, and its default
+once more, are in config/default.toml; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+
+from core.domain.fills import Costs
+from core.domain.orders import Rules
+from core.domain.risk import Policy
+from core.domain.state import Book
+
+if TYPE_CHECKING:
+    from core.domain.ensemble import Gate, Training
+
+BOOK_ID = "lower-case letters, digits and hyphens, at most 41, starting with a letter or digit (btc-jpy-1h)"
+SYMBOL = "a symbol as ccxt writes it (BTC/JPY, BTC/USDT:USDT)"
+TIMEFRAME = "a count and one of m, h, d (1h)"
+
+BookId = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,40}\Z", description=BOOK_ID)]
+Symbol = Annotated[str, Meta(pattern=r"\A[A-Z0-9]+/[A-Z0-9]+(:[A-Z0-9]+)?\Z", description=SYMBOL)]
+Timeframe = Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,3}[mhd]\Z", description=TIMEFRAME)]
+VenueId = Annotated[str, Meta(pattern=r"\A[a-z0-9_]+\Z", description="a venue's name as ccxt writes it (bitbank)")]
+Text = Annotated[str, Meta(min_length=1)]
+Seed = Annotated[int, Meta(ge=0, lt=2**31)]
+
+
+class Venue(Struct, frozen=True):
+    id: VenueId = "bitbank"
+    urls: dict[str, str | dict[str, str]] = {}
+
+
+class MarketData(Struct, frozen=True):
+    source: Literal["venue", "files", "simulated"] = "venue"
+    path: str = ""
+    seed: Seed = 7
+    structure: Annotated[float, Meta(ge=0.0, le=3.0)] = 1.0
+
+
+class Vix(Struct, frozen=True):
+    sources: tuple[Literal["yfinance", "cboe", "file", "simulated"], ...] = ("yfinance", "cboe")
+    path: str = ""
+    max_age_days: Annotated[float, Meta(gt=0.0, le=30.0)] = 4.0
+    refresh_hours: Annotated[float, Meta(ge=0.0, le=48.0)] = 6.0
+
+
+class ExchangeMode(Struct, frozen=True):
+    mode: Literal["paper", "live"] = "paper"
+
+
+class Features(Struct, frozen=True):
+    set: Literal["core12", "vix53"] = "vix53"
+
+
+class TrainingPlan(Struct, frozen=True):
+    """[training]: how much past, and what becomes of a refused model; the rest is built only when it is asked for,
+    since a tick never needs it and need not pay for its import."""
+
+    history_days: Annotated[int, Meta(ge=30, le=5000)] = 730
+    publish_anyway: bool = False
+    learnt: Callable[[], tuple[Any, Any]] | None = None
+
+    def learning(self) -> Training:
+        """How to fit: the other keys of [training]."""
+        learning: Training = self._learnt()[0]
+        return learning
+
+    def gate(self) -> Gate:
+        """[gate]: what a model must reach to be published."""
+        gate: Gate = self._learnt()[1]
+        return gate
+
+    def _learnt(self) -> tuple[Any, Any]:
+        if self.learnt:
+            return self.learnt()
+        from core.domain.ensemble import Gate, Training
+
+        return Training(), Gate()
+
+
+class State(Struct, frozen=True):
+    backend: Literal["sqlite", "firestore"] = "sqlite"
+    path: Text = "var/state.db"
+    project: str = ""
+    database: Text = "(default)"
+
+
+class Models(Struct, frozen=True):
+    backend: Literal["dir", "gcs"] = "dir"
+    path: Text = "var/models"
+    bucket: str = ""
+
+
+class Secrets(Struct, frozen=True):
+    backend: Literal["env", "gcp"] = "env"
+
+
+class Tick(Struct, frozen=True):
+    max_lateness_s: Annotated[int, Meta(ge=0, le=86400)] = 900
+    lease_s: Annotated[int, Meta(ge=10, le=3600)] = 120
+    patience_s: Annotated[int, Meta(ge=0, le=300)] = 20
+
+
+class Log(Struct, frozen=True):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    project: str = ""
+
+
+class Serve(Struct, frozen=True):
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+
+
+class BookKeys(Struct, frozen=True, kw_only=True):
+    """What a row of [[books]] holds beside its `policy`, which is laid over [policy]."""
+
+    id: BookId
+    symbol: Symbol
+    timeframe: Timeframe = "1h"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that can be set, checked. Paths are as written: relative ones count from the current directory."""
+
+    venue: Venue = Venue()
+    market: MarketData = MarketData()
+    vix: Vix = Vix()
+    exchange: ExchangeMode = ExchangeMode()
+    paper: Costs = Costs()
+    rules: Rules = Rules()
+    policy: Policy = Policy()
+    features: Features = Features()
+    training: TrainingPlan = TrainingPlan()
+    state: State = State()
+    models: Models = Models()
+    secrets: Secrets = Secrets()
+    tick: Tick = Tick()
+    log: Log = Log()
+    serve: Serve = Serve()
+    books: tuple[Book, ...] = (Book(id="btc-jpy-1h", symbol="BTC/JPY", features="vix53", max_lateness_s=900),)
+
+    def book(self, name: str) -> Book:
+        """Raises KeyError with a sentence when there is no such book."""
+        for book in self.books:
+            if book.id == name:
+                return book
+        raise KeyError(f"there is no book {name!r}: the settings have {', '.join(book.id for book in self.books)}")
+
+
+def _between(low: str, high: str) -> tuple[Decimal, Decimal]:
+    return Decimal(low), Decimal(high)
+
+
+# msgspec has no ranges for Decimal; these are what Meta(ge, le) is for the others.
+LIMITS: Final[dict[tuple[Any, str], tuple[Decimal, Decimal]]] = {
+    (Costs, "slippage_bps"): _between("0", "1000"),
+    (Costs, "stop_slippage_bps"): _between("0", "1000"),
+    (Rules, "lot"): _between("1e-12", "1e9"),
+    (Rules, "tick"): _between("1e-12", "1e9"),
+    (Rules, "minimum_amount"): _between("0", "1e9"),
+    (Rules, "minimum_notional"): _between("0", "1e9"),
+    (Rules, "taker"): _between("-0.01", "0.05"),
+    (Rules, "maker"): _between("-0.01", "0.05"),
+    (Rules, "interest_per_day"): _between("0", "0.05"),
+    (Rules, "leverage"): _between("1", "100"),
+    (Policy, "capital"): _between("0.01", "1e12"),
+    (Policy, "leverage"): _between("0.01", "100"),
+    (Policy, "risk_per_trade"): _between("0.0001", "0.2"),
+}

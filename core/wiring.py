@@ -1,0 +1,177 @@
+"""Wiring: from settings to bound ports. The only file that names adapters, and the only one that asks what is live."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.domain.orders import Holding
+from core.domain.state import Book
+from core.ports import Clock, DailySource, Exchange, History, Market, ModelStore, StateStore, World
+from core.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from core.flows.train import Plan
+
+
+class SystemClock:
+    """The machine's clock, in UTC."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass
+class App:
+    """Settings, and the ports that they ask for; each port is made when it is first used."""
+
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+    _worlds: dict[str, World] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.settings.exchange.mode == "live":
+            raise SettingsError(
+                "[exchange] mode = 'live': this version trades on paper only and will not send real orders; use 'paper'"
+            )
+
+    @cached_property
+    def state(self) -> StateStore:
+        chosen = self.settings.state
+        if chosen.backend == "firestore":
+            from core.adapters.firestore_state import FirestoreState
+
+            return FirestoreState(chosen.project, chosen.database)
+        from core.adapters.sqlite_state import SqliteState
+
+        return SqliteState(Path(chosen.path))
+
+    @cached_property
+    def models(self) -> ModelStore:
+        chosen = self.settings.models
+        if chosen.backend == "gcs":
+            from core.adapters.gcs_models import GcsModels
+
+            return GcsModels(chosen.bucket)
+        from core.adapters.dir_models import DirModels
+
+        return DirModels(Path(chosen.path))
+
+    @property
+    def books(self) -> list[Book]:
+        return list(self.settings.books)
+
+    def book(self, book_id: str) -> Book:
+        return self.settings.book(book_id)
+
+    def world(self, book_id: str) -> World:
+        """The ports of one book; the same object while this process lives, so that its cache stays warm."""
+        if book_id not in self._worlds:
+            self._worlds[book_id] = self._world(self.book(book_id))
+        return self._worlds[book_id]
+
+    def _world(self, book: Book) -> World:
+        settings = self.settings
+        return World(
+            clock=self.clock,
+            market=self._market(book),
+            vix=self._vix(),
+            exchange=self._exchange(book),
+            state=self.state,
+            models=self.models,
+            history=self._history(book),
+            lease_s=settings.tick.lease_s,
+            patience_s=settings.tick.patience_s,
+            vix_every_s=round(settings.vix.refresh_hours * 3600),
+        )
+
+    def _market(self, book: Book) -> Market:
+        market, venue = self.settings.market, self.settings.venue
+        if market.source == "simulated":
+            from core.adapters.simulated_market import SimulatedMarket
+
+            return SimulatedMarket(book.timeframe, seed=market.seed, structure=market.structure)
+        if market.source == "files":
+            from core.adapters.files_market import FilesMarket
+
+            return FilesMarket(market.path, book.timeframe)
+        if venue.id == "bitbank":
+            from core.adapters.bitbank_market import BitbankMarket
+
+            url = venue.urls.get("public")
+            return BitbankMarket(book.symbol, book.timeframe, self.clock, **({"url": url} if url else {}))
+        from core.adapters.ccxt_market import CcxtMarket
+
+        return CcxtMarket(venue.id, book.symbol, book.timeframe, venue.urls, self.clock)
+
+    def _vix(self) -> list[tuple[str, DailySource]]:
+        return [(name, self._vix_source(name)) for name in self.settings.vix.sources]
+
+    def _vix_source(self, name: str) -> DailySource:
+        if name == "yfinance":
+            from core.adapters.yfinance_vix import YfinanceVix
+
+            return YfinanceVix(days=self.settings.training.history_days + 60)
+        if name == "cboe":
+            from core.adapters.cboe_vix import CboeVix
+
+            return CboeVix()
+        if name == "file":
+            from core.adapters.file_vix import FileVix
+
+            return FileVix(self.settings.vix.path)
+        from core.adapters.simulated_vix import SimulatedVix
+
+        return SimulatedVix(self.settings.market.seed)
+
+    def _exchange(self, book: Book) -> Exchange:
+        from core.adapters.paper_exchange import PaperExchange
+
+        return PaperExchange(self.state, Holding(cash=book.policy.capital), book.rules, book.costs)
+
+    def _history(self, book: Book) -> History | None:
+        if self.settings.market.source != "venue":
+            return None
+        from core.adapters.files_market import from_parquet, to_parquet
+        from core.adapters.parquet_history import ParquetHistory
+
+        market = f"{self.settings.venue.id}/{book.symbol.replace('/', '_').lower()}/{book.timeframe}"
+        return ParquetHistory(self.models, market, to_parquet, from_parquet)
+
+    @staticmethod
+    def simulated_structure() -> str:
+        """What there is to learn in the simulated market, in a sentence."""
+        from core.adapters.simulated_market import STRUCTURE
+
+        return STRUCTURE
+
+    def plan(self) -> Plan:
+        """How to train, as the settings say."""
+        from core.flows.train import Plan
+
+        training = self.settings.training
+        return Plan(
+            training=training.learning(),
+            gate=training.gate(),
+            history_days=training.history_days,
+            publish_anyway=training.publish_anyway,
+            git_commit=os.environ.get("HOURHAND_COMMIT", "unknown"),
+        )
+
+
+def app(path: Path | None, environ: Mapping[str, str]) -> App:
+    """Raises SettingsError."""
+    return App(load(path, environ))
+
+
+def app_from_environment() -> App:
+    return app(None, os.environ)
