@@ -2,7 +2,7 @@
 
 TA-Lib's side is its calls alone, one for each of its functions that the set needs: nothing of what makes features of
 them (ratios to the price, lags, gaps), and neither RCI, calendar nor VIX, all of which are in ours. Both sides keep
-what they made until the round ends. CPU time; rounds alternate, since a machine is never quiet for long, and the best counts.
+what they made until the round ends. CPU time; rounds alternate, since a machine is never quiet, and the best counts.
 
     python benchmarks/bench_features.py
 """

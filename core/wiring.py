@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
+from core.adapters import json_log
 from core.domain.orders import Holding
 from core.domain.state import Book
 from core.ports import Clock, DailySource, Exchange, History, Market, ModelStore, StateStore, World
@@ -99,7 +102,8 @@ class App:
         if market.source == "simulated":
             from core.adapters.simulated_market import SimulatedMarket
 
-            return SimulatedMarket(book.timeframe, seed=market.seed, structure=market.structure)
+            seed = (market.seed + crc32(book.symbol.encode())) % 2**31  # each symbol a history of its own
+            return SimulatedMarket(book.timeframe, seed=seed, structure=market.structure, clock=self.clock)
         if market.source == "files":
             from core.adapters.files_market import FilesMarket
 
@@ -154,6 +158,10 @@ class App:
 
         return STRUCTURE
 
+    def answering(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+        """While this lasts, log lines carry the trace of the request with these headers."""
+        return json_log.context(headers, self.settings.log.project)
+
     def plan(self) -> Plan:
         """How to train, as the settings say."""
         from core.flows.train import Plan
@@ -173,5 +181,8 @@ def app(path: Path | None, environ: Mapping[str, str]) -> App:
     return App(load(path, environ))
 
 
-def app_from_environment() -> App:
-    return app(None, os.environ)
+def app_of_function() -> App:
+    """For a process that serves a function: settings from the environment, logs as Cloud Logging reads them."""
+    made = app(None, os.environ)
+    json_log.setup(made.settings.log.level)
+    return made

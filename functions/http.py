@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core.adapters import json_log
 from core.ports import Document, Unavailable
-from core.wiring import App, app_from_environment
+from core.wiring import App, app_of_function
 
 if TYPE_CHECKING:
     from flask import Request
@@ -36,14 +35,14 @@ class BadRequest(ValueError):
 
 @cache
 def app() -> App:
-    return app_from_environment()
+    return app_of_function()
 
 
 def answer(request: Request, flow: Callable[[App, str, datetime], Document]) -> tuple[bytes, int, dict[str, str]]:
     """Runs `flow` for the book that the request names, or for all of them one after the other."""
     try:
         app_ = app()
-        with json_log.context(request.headers, app_.settings.log.project):
+        with app_.answering(request.headers):
             document = _run(app_, request, flow)
     except BadRequest as failure:
         document = {"outcome": "bad_request", "book": None, "bar": None, "reason": str(failure)}

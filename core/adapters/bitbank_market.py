@@ -9,9 +9,8 @@ from __future__ import annotations
 import random
 import re
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -81,7 +80,7 @@ class BitbankMarket:
         self.timeframe, self.clock = timeframe, clock
         self.url = url.rstrip("/")
         self._pool = pool
-        self._pace = Pace(PER_SECOND, 1.0, clock.sleep)
+        self._pace = Pace(PER_SECOND, 1.0, clock)
 
     def bars(self, since: datetime, until: datetime) -> Bars:
         step = seconds(self.timeframe)
@@ -149,24 +148,18 @@ class BitbankMarket:
 class Pace:
     """At most `count` calls of `wait` return within any `span` seconds, over all threads."""
 
-    def __init__(
-        self,
-        count: int,
-        span: float,
-        sleep: Callable[[float], None],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._last: deque[float] = deque(maxlen=count)
-        self._span, self._sleep, self._monotonic = span, sleep, monotonic
+    def __init__(self, count: int, span: float, clock: Clock) -> None:
+        self._last: deque[datetime] = deque(maxlen=count)
+        self._span, self._clock = span, clock
         self._turn = threading.Lock()
 
     def wait(self) -> None:
         with self._turn:
             if len(self._last) == self._last.maxlen:
-                rest = self._last[0] + self._span - self._monotonic()
+                rest = self._span - (self._clock.now() - self._last[0]).total_seconds()
                 if rest > 0:
-                    self._sleep(rest)
-            self._last.append(self._monotonic())
+                    self._clock.sleep(min(rest, self._span))  # more only if the clock was set back
+            self._last.append(self._clock.now())
 
 
 def _get(pool: PoolManager, url: str) -> tuple[int, bytes]:

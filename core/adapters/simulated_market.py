@@ -216,6 +216,7 @@ def _prices(
     down = (move - np.sqrt(move**2 + reach[1])) / 2
     logs = (before, before + up, before + down, after)
     o, high, low, c = (np.maximum(np.rint(np.exp(value)), 1.0) for value in logs)
+    # the extremes lie around open and close but for the last bit of the logarithms
     return o, np.maximum(high, np.maximum(o, c)), np.minimum(low, np.minimum(o, c)), c
 
 

@@ -22,6 +22,8 @@ def progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
     with tqdm(total=1.0, disable=True if quiet else None, file=sys.stderr, bar_format=form) as bar:
 
         def told(what: str, share: float) -> None:
+            if bar.disable:
+                return
             if bar.desc != what:
                 bar.reset(total=1.0)
                 bar.set_description_str(what)

@@ -161,34 +161,47 @@ def test_reads_the_venues_own_answers(day: str, timeframe: str, count: int) -> N
     assert [str(int(got.open[0])), str(int(got.close[0])), got.volume[0]] == [first[0], first[3], float(first[4])]
 
 
+class WaitingClock(FixedClock):
+    """Time passes only by waiting."""
+
+    def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
 def test_never_more_than_ten_questions_within_a_second() -> None:
-    now = 0.0
+    clock = WaitingClock(CLOCK.at)
+    pace = Pace(10, 1.0, clock)
     starts: list[float] = []
-
-    def sleep(span: float) -> None:
-        nonlocal now
-        now += span
-
-    pace = Pace(10, 1.0, sleep, lambda: now)
     for _ in range(35):
         pace.wait()
-        starts.append(now)
-        now += 0.01
-    assert np.all(np.array(starts[10:]) - np.array(starts[:-10]) >= 1.0 - 1e-9)
+        starts.append(clock.at.timestamp())
+        clock.sleep(0.01)
+    assert np.all(np.array(starts[10:]) - np.array(starts[:-10]) >= 1.0 - 1e-5)
+
+
+def test_the_eleventh_file_has_to_wait() -> None:
+    for days, waits in ((10, 0), (11, 1)):
+        clock = FixedClock(CLOCK.at)
+        with loopback(bitbank(BARS)) as venue:
+            market(venue.url, clock=clock).bars(NEWEST - timedelta(days=days - 1), NEWEST + HOUR)
+        assert len(venue.asked) == days
+        assert clock.slept == [1.0] * waits
 
 
 def test_never_more_than_eight_questions_at_once() -> None:
     running, most, gate = 0, 0, threading.Lock()
-    together = threading.Barrier(8)
-    bars = walk(24 * 16)
-    honest = bitbank(bars)
+    eight, ninth = threading.Barrier(8), threading.Event()
+    honest = bitbank(walk(24 * 16))
 
     def respond(path: str, query: dict[str, str]) -> tuple[int, bytes]:
         nonlocal running, most
         with gate:
             running += 1
             most = max(most, running)
-        together.wait(20)
+        if most > 8:
+            ninth.set()
+        eight.wait(20)
+        ninth.wait(0.2)
         with gate:
             running -= 1
         return honest(path, query)

@@ -173,6 +173,15 @@ def test_without_structure_there_is_nothing_to_learn(seed: int) -> None:
     assert 0.48 < skill(whole(structure=0, seed=seed)) < 0.52
 
 
+def test_what_structure_adds_has_the_stated_size_and_half_lives() -> None:
+    noise = returns(whole(structure=0))
+    planted = (returns(whole()) - noise) / noise.std()
+    drift, temporary, fade = 0.12**2, 0.55**2 / (1 - 0.5 ** (2 / 4)), (1 - 0.5 ** (1 / 4)) ** 2
+    for lag in (0, 4, 24):
+        stated = drift * 0.5 ** (lag / 36) + temporary * fade * 0.5 ** (lag / 4)
+        assert (planted[lag:] * planted[: len(planted) - lag]).mean() == pytest.approx(stated, rel=0.2)
+
+
 def test_the_sentence_states_what_is_planted() -> None:
     planted = (simulated_market.DRIFT, simulated_market.DRIFT_HALF_LIFE)
     fading = (simulated_market.TEMPORARY, simulated_market.FADE_HALF_LIFE)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ def taken(bars: Bars, rows: Any) -> Bars:
     return bars[np.asarray(rows, np.intp)]
 
 
-def changed(bars: Bars, **other: NDArray[np.float64]) -> Bars:
-    return Bars(*(other.get(name, column) for name, column in zip(("time", *NAMES[1:]), bars.columns(), strict=True)))
+def changed(bars: Bars, **other: NDArray[Any]) -> Bars:
+    return replace(bars, **other)
 
 
 def reason(columns: dict[str, Any], timeframe: str | None = "1h") -> str:
@@ -96,7 +97,7 @@ def test_another_offset_is_turned_into_utc() -> None:
 
 
 def test_a_vendors_names_are_understood_and_the_base_coins_volume_is_taken() -> None:
-    theirs = {
+    theirs: dict[str, Any] = {
         "unix": BARS.time,
         "symbol": ["BTC/USDT"] * len(BARS),
         **{name.title(): column for name, column in zip(NAMES[1:5], BARS.columns()[1:5], strict=True)},
@@ -183,6 +184,7 @@ def test_times_that_are_none(time: str) -> None:
 def test_off_the_grid() -> None:
     assert reason(raw(BARS, timestamp=BARS.time + 1800)) == "off_grid"
     assert reason(raw(BARS, timestamp=BARS.time * 1000 + 3_599_999)) == "off_grid"  # close times
+    assert reason(raw(BARS, timestamp=BARS.time * 1000 + 1)) == "off_grid"
 
 
 def test_minutes_where_hours_are_wanted_and_the_reverse() -> None:

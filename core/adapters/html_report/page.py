@@ -106,7 +106,7 @@ def _hover(axis: Axis, drawn: list[Chart]) -> str:
             "percent": line.percent,
             "low": chart.scale.low,
             "high": chart.scale.high,
-            "values": _rounded(line.values[shown - 1] * (100 if line.percent else 1), line.decimals),
+            "values": _rounded(line.values[shown] * (100 if line.percent else 1), line.decimals),
         }
         for chart in drawn
         for line in chart.lines

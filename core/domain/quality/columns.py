@@ -18,7 +18,7 @@ Column = Sequence[Any] | NDArray[Any]
 TIME_NAMES: Final = ("timestamp", "unix", "open_time", "opentime", "datetime", "date", "time")
 EARLIEST: Final = 1_230_940_800  # 2009-01-03, Bitcoin's first block
 LATEST: Final = 4_102_444_800  # 2100-01-01; with EARLIEST it makes the ranges of the units disjoint
-UNITS_OF_TIME: Final = {"s": 1, "us": 10**6, "ns": 10**9}
+UNITS_OF_TIME: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 TWELVE_HOURS: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[ T-](\d{1,2})[ -]?([AP])M", re.IGNORECASE)
 
 
@@ -114,18 +114,20 @@ def _numbers(column: Column, name: str, where: str) -> Floats:
 
 def _floats(column: Column) -> Floats | None:
     try:
-        array = np.asarray(column)
-        return None if array.dtype.kind in "Mmb" else array.astype(np.float64)
+        if isinstance(column, np.ndarray):
+            return None if column.dtype.kind in "Mmb" else column.astype(np.float64)
+        return np.array(column, np.float64)  # three times as fast on text as asarray, then astype
     except (ValueError, TypeError):
         return None
 
 
 def _times(column: Column, where: str) -> tuple[Times, tuple[str, ...], tuple[str, ...]]:
     """(epoch seconds, repairs, warnings). A clock that names no zone is taken as UTC, and that is said."""
-    array = np.asarray(column)
-    if array.dtype.kind == "M":
-        return _whole(array.astype("datetime64[us]").astype(np.int64), 10**6, array, where), (), ()
-    numbers = array.astype(np.int64) if array.dtype.kind in "iu" else _floats(column)
+    kind = column.dtype.kind if isinstance(column, np.ndarray) else ""
+    if kind == "M":
+        dates = np.asarray(column)
+        return _whole(dates.astype("datetime64[us]").astype(np.int64), 10**6, dates, where), (), ()
+    numbers = np.asarray(column, np.int64) if kind and kind in "iu" else _floats(column)
     if numbers is not None:
         return *_epochs(numbers, where), ()
     return _from_text(column, where)

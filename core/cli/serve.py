@@ -1,0 +1,100 @@
+"""serve: every function on one port, as the cloud would call them, with a scheduler of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from core.cli import Failed
+from core.cli.operate import Answer, opened
+from core.domain.bars import moment, seconds
+from core.wiring import App
+
+MAIN = Path(__file__).parents[2] / "main.py"
+FUNCTIONS = ("tick", "train")
+AFTER_CLOSE = timedelta(seconds=5)
+TRAINING = (6, 9)  # Sunday 09:00 UTC, which is 18:00 in Japan
+RETRIES = (30, 60, 120)  # seconds after a 503 or 500, like the scheduler in the cloud
+
+
+def serve(arguments: Namespace) -> Answer:
+    """Runs until it is stopped. Raises Failed when the port is taken."""
+    from functions_framework import create_app
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+    from werkzeug.serving import make_server
+
+    app = opened(arguments)
+    if arguments.config:
+        os.environ["HOURHAND_CONFIG"] = str(arguments.config)  # the functions read their own settings
+    served = {f"/{name}": create_app(name, str(MAIN)) for name in FUNCTIONS}
+    host = app.settings.serve.host
+    port = app.settings.serve.port if arguments.port is None else arguments.port
+    try:
+        server = make_server(host, port, DispatcherMiddleware(_nothing, served), threaded=True)
+    except (OSError, SystemExit):
+        raise Failed(f"{host}:{port} is taken: give another one with --port") from None
+    url = f"http://{host}:{server.port}"
+    print(f"serving {', '.join(url + path for path in served)}; stop with Ctrl-C", file=sys.stderr, flush=True)
+    threading.Thread(target=_schedule, args=(app, url), daemon=True).start()
+    server.serve_forever()
+    return {"outcome": "done"}, ""
+
+
+def _nothing(environ: object, start: object) -> list[bytes]:
+    start("404 Not Found", [("Content-Type", "text/plain")])  # type: ignore[operator]
+    return [f"there are {', '.join('/' + name for name in FUNCTIONS)} here\n".encode()]
+
+
+def _schedule(app: App, url: str) -> None:
+    for due, path, book in jobs(app, app.clock.now()):
+        time.sleep(max(0.0, (due - app.clock.now()).total_seconds()))
+        threading.Thread(target=_call, args=(url + path, book, due), daemon=True).start()
+
+
+def jobs(app: App, now: datetime) -> Iterator[tuple[datetime, str, str]]:
+    """(time, path, book) of what is due after `now`, in order and without end."""
+    while True:
+        ahead = [(_next_close(now, book.timeframe), "/tick", book.id) for book in app.books]
+        ahead += [(_next_training(now), "/train", book.id) for book in app.books]
+        soonest = min(due for due, _, _ in ahead)
+        yield from (job for job in ahead if job[0] == soonest)
+        now = soonest
+
+
+def _next_close(now: datetime, timeframe: str) -> datetime:
+    step = seconds(timeframe)
+    return moment((int((now - AFTER_CLOSE).timestamp()) // step + 1) * step) + AFTER_CLOSE
+
+
+def _next_training(now: datetime) -> datetime:
+    weekday, hour = TRAINING
+    day = now.astimezone(UTC).replace(hour=hour, minute=0, second=0, microsecond=0)
+    due = day + timedelta(days=(weekday - day.weekday()) % 7)
+    return due if due > now else due + timedelta(days=7)
+
+
+def _call(url: str, book: str, due: datetime) -> None:
+    import urllib3
+
+    headers = {"Content-Type": "application/json", "X-CloudScheduler-ScheduleTime": due.isoformat()}
+    body = msgspec.json.encode({"book": book})
+    for wait in (*RETRIES, 0):
+        try:
+            reply = urllib3.request("POST", url, body=body, headers=headers, timeout=1800, retries=False)
+        except urllib3.exceptions.HTTPError as failure:
+            print(f"{due:%Y-%m-%d %H:%M} {url}: {failure}", file=sys.stderr, flush=True)
+            return
+        if reply.status not in (500, 503) or not wait:
+            break
+        time.sleep(wait)
+    said = msgspec.json.decode(reply.data)
+    line = said.get("explanation") or f"{said['outcome']}: {said['reason']}"
+    print(f"{due:%Y-%m-%d %H:%M} {book}: {line}", file=sys.stderr, flush=True)
