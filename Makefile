@@ -39,7 +39,7 @@ define setup
 		fi; \
 		"$$found" -m venv --clear $(VENV); \
 	fi; \
-	echo "Setting up $(VENV) for '$(1)' with $$($(PY) --version), once; some minutes on a slow line ..."; \
+	echo "Setting up $(VENV) for '$(1)' with $$($(PY) --version), once; some minutes on a slow line (tail -f $$log) ..."; \
 	if ! $(PY) -m pip install --disable-pip-version-check --no-input -r requirements-$(1).txt >"$$log" 2>&1 \
 		|| ! $(PY) -m pip install --disable-pip-version-check --no-input --no-deps -e . >>"$$log" 2>&1; then \
 		grep -v '^WARNING' "$$log" | tail -n 15 >&2; \

@@ -151,7 +151,7 @@ def _drawdown(data: Columns, axis: Axis) -> Chart:
 
 def _price(report: Report, data: Columns, axis: Axis) -> Chart:
     inside = [trade for trade in report.trades if axis.start <= trade.opened.timestamp() <= axis.end]
-    trades = inside[:MARKED_TRADES]
+    trades = inside[-MARKED_TRADES:]
     paid = [float(price) for trade in trades for price in (trade.entry, trade.exit) if price is not None]
     scale = Scale.over([data["price"], np.array(paid)], 300)
     line = Line("price", "Close", "price", data["price"], decimals_for(float(np.nanmax(data["price"], initial=0.0))))

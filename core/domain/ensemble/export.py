@@ -86,16 +86,19 @@ def _golden(fitted: Fitted, trees: Sequence[Trees]) -> dict[str, Floats]:
 
 
 def rows_on_thresholds(rows: Floats, trees: Iterable[Trees], seed: int) -> Floats:
-    """`rows`, each value replaced by one of its feature's thresholds, or by the nearest double or single beside it."""
+    """`rows`, five values in six replaced by one of the feature's thresholds or the nearest double or single beside it.
+
+    Thresholds beyond float32, which only part NaN from the rest, are left out: no usable row is on them.
+    """
     random = np.random.default_rng(seed)
     feature = np.concatenate([part.feature for part in trees])
     number = np.concatenate([part.number for part in trees])
+    inside = (feature >= 0) & (np.abs(number) < np.finfo(np.float32).max)
     result = rows.copy()
-    for column in np.unique(feature[feature >= 0]):
-        picked = random.choice(number[feature == column], len(rows))
+    for column in np.unique(feature[inside]):
+        picked = random.choice(number[inside & (feature == column)], len(rows))
         way = random.integers(0, 6, len(rows))
-        replaced = np.choose(np.minimum(way, 4), _beside(picked))
-        result[:, column] = np.where(way == 5, result[:, column], replaced)
+        result[:, column] = np.choose(way, [*_beside(picked), result[:, column]])
     return result
 
 

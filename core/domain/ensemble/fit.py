@@ -72,7 +72,8 @@ def fit(
         scores.append(train(rows[before], y[before], training).raw(rows[test]))
         progress((number + 1) / (len(splits) + 1))
     tested = np.concatenate([test for _, test in splits])
-    stacking = stack(_odds(np.concatenate(scores)), y[tested], training.spread)
+    pull = training.prior * training.horizon / len(tested)  # labels overlap: only one row in `horizon` is news
+    stacking = stack(_odds(np.concatenate(scores)), y[tested], pull)
     members = train(rows, y, training)
     progress(1.0)
     return Fitted(
@@ -134,24 +135,22 @@ def _sigmoid(odds: Floats) -> Floats:
     return p
 
 
-def stack(odds: Floats, y: Floats, spread: float) -> Stacking:
+def stack(odds: Floats, y: Floats, pull: float) -> Stacking:
     """The logistic regression of y on the members' log-odds (n, 3), which stacks and calibrates (Platt 1999) at once.
 
-    It minimises the mean log-loss plus `spread` times the squared distances of the weights from their mean, with no
-    weight below 0: the members are nearly alike, so they are weighed alike unless the data insist; the common scale,
-    which is the calibration, is free. Members that foresee nothing get weights of 0, which leaves the base rate.
+    It minimises the mean log-loss plus `pull` times the squared distances of the weights from 1/3, with no weight
+    below 0: the members are nearly alike, so their plain mean stands until the rows say otherwise, and none is ever
+    turned around.
     """
     from scipy.optimize import minimize
 
     def loss(x: Floats) -> tuple[float, Floats]:
-        total = x[0] + odds @ x[1:]
-        off = x[1:] - x[1:].mean()
+        total, off = x[0] + odds @ x[1:], x[1:] - 1 / 3
         error = _sigmoid(total) - y
-        gradient = np.concatenate([[error.mean()], odds.T @ error / len(y) + 2 * spread * off])
-        return float(np.mean(np.logaddexp(0, total) - y * total) + spread * (off @ off)), gradient
+        gradient = np.concatenate([[error.mean()], odds.T @ error / len(y) + 2 * pull * off])
+        return float(np.mean(np.logaddexp(0, total) - y * total) + pull * (off @ off)), gradient
 
-    bounds = [(None, None)] + [(0.0, None)] * odds.shape[1]
-    start = np.array([0.0] + [1 / odds.shape[1]] * odds.shape[1])
+    start, bounds = np.array([0.0, 1 / 3, 1 / 3, 1 / 3]), [(None, None)] + [(0.0, None)] * 3
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-9, "ftol": 1e-14})
     one, two, three = (max(0.0, float(weight)) for weight in best.x[1:])
     return Stacking(intercept=float(best.x[0]), weights=(one, two, three), clip=CLIP)

@@ -12,6 +12,10 @@ from core.domain.forecast.model import libm
 from core.domain.forecast.trees import Trees
 
 
+# Stands for an infinite threshold, which parts NaN from all numbers: no usable value is above it either.
+LARGEST = float(np.finfo(np.float64).max)
+
+
 class Node(NamedTuple):
     """A node, with its children as whatever the library names them by; a leaf has feature -1 and no children."""
 
@@ -103,7 +107,7 @@ def _flatten(trees: Iterable[tuple[Any, Callable[[Any], Node]]], base: float) ->
     return Trees(
         sizes=np.array(sizes, "<i4"),
         feature=np.array([node.feature for node in nodes], "<i2"),
-        number=np.array([node.number for node in nodes], "<f8"),
+        number=np.clip(np.array([node.number for node in nodes], "<f8"), -LARGEST, LARGEST),
         first=np.array(first, "<i4"),
         missing_left=np.array([node.missing_left for node in nodes], "|b1"),
         base=np.array(base, "<f8"),

@@ -46,7 +46,7 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     forest_rows_share: Share = 0.15
     forest_columns_share: Share = 0.12
 
-    spread: Annotated[float, Meta(ge=0.0)] = 0.01
+    prior: Annotated[float, Meta(ge=0.0)] = 16.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,13 +30,16 @@ LEAP: Final = 0.5  # in one bar, relative to the price before
 
 def refuse(bars: Bars, step: int, where: str) -> None:
     """Raise BadBars for the first fault found. `bars` in order, on the grid and sane; `step` in seconds."""
-    for check in (_interpolated, _false_clock, _repeated, _zero_volume, _sparse):
-        check(bars, step, where)
+    _interpolated(bars, step, where)
+    _false_clock(bars, step, where)
+    _repeated(bars, where)
+    _zero_volume(bars, step, where)
+    _sparse(bars, step, where)
 
 
 def suspicions(bars: Bars, step: int) -> tuple[str, ...]:
     """Sentences on what is no fault but should be known."""
-    return tuple(filter(None, (_absent(bars, step), _quiet(bars, step), _leaps(bars), _one_seam(bars, step))))
+    return tuple(filter(None, (_absent(bars, step), _quiet(bars), _leaps(bars), _one_seam(bars, step))))
 
 
 def _longest(mask: Mask) -> tuple[int, int]:
@@ -102,7 +105,7 @@ def _one_seam(bars: Bars, step: int) -> str:
     )
 
 
-def _repeated(bars: Bars, step: int, where: str) -> None:
+def _repeated(bars: Bars, where: str) -> None:
     lag = _lags(bars)
     start, length = _longest((lag[1:] == lag[:-1]) & (lag[1:] > 0)) if len(lag) > COPIED else (0, 0)
     if length + 1 < COPIED or not length:
@@ -167,7 +170,7 @@ def _absent(bars: Bars, step: int) -> str:
     )
 
 
-def _quiet(bars: Bars, step: int) -> str:
+def _quiet(bars: Bars) -> str:
     still = bars.volume == 0
     start, length = _longest(still)
     if not length:
