@@ -105,6 +105,9 @@ class FixedClock:
     def advance(self, step: timedelta) -> None:
         self._now += step
 
+    def sleep(self, seconds: float) -> None:
+        self.advance(timedelta(seconds=seconds))
+
 
 class Call(NamedTuple):
     name: str

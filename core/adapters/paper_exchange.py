@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
-from core.domain.bars import Bars
+from core.domain.bars import Bars, moment
 from core.domain.fills import Account, Costs, accept, advance
 from core.domain.orders import Answer, Holding, Intent, Rules
 from core.ports import Conflict, StateStore, Unavailable, Write
@@ -29,7 +29,7 @@ class PaperExchange:
             bars = bars[-1:]
         account = advance(known, bars, self._rules, self._costs)
         self._seen[book] = account, stored.version
-        if known.bar and account.bar and account.bar - known.bar > REMEMBER_AFTER:
+        if known.bar and account.bar and account.bar - known.bar > _reach(bars):
             self._remember(book, account, stored.version)
         return account
 
@@ -54,6 +54,11 @@ class PaperExchange:
                 return  # another invocation remembered it first; walking the bars gives nothing else
             raise
         self._seen[book] = account, written[_key(book)]
+
+
+def _reach(bars: Bars) -> timedelta:
+    """How far a walk may go before it is remembered: the bars behind it must still be in the next windows."""
+    return min(REMEMBER_AFTER, (moment(bars.time[-1]) - moment(bars.time[0])) / 2) if len(bars) else REMEMBER_AFTER
 
 
 def _key(book: str) -> str:

@@ -17,7 +17,7 @@ from core.domain.state import Book, BookState
 from core.domain.state import Trade as Closed
 from core.flows.claim import book_key, state_of
 from core.ports import Document
-from core.adapters.html_report import Report, Trade, render
+from core.report import Report, Trade, render
 from core.wiring import App
 
 Numbers = list[float | None]

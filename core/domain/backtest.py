@@ -1,4 +1,4 @@
-"""The backtest: decide → fill → evolve, folded over bars. Replaying ticks over the same bars gives the same, exactly."""
+"""The backtest: decide → fill → evolve, folded over bars. Ticks replayed over the same bars give the same, exactly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from core.domain.bars import Bars, Floats, moment, refusal, unbroken
+from core.domain.bars import Bars, Floats, insane, moment, refusal, seconds, unbroken
 from core.domain.decide import Decision, decide
 from core.domain.fills import Account, accept, through
 from core.domain.orders import Fill
@@ -40,12 +40,13 @@ def backtest(
     """Fold `decide` over bars[first:].
 
     p_up: shape (n,), NaN where the model gave nothing; context: shape (n, 6), rows of the CONTEXT feature set; `need`:
-    bars without a gap that a decision takes; `missed[i]`: no tick ran for bar i (orders and stops work on all the same).
+    sound bars without a gap that a decision takes; `missed[i]`: no tick ran for bar i (orders and stops work on all the
+    same).
     """
     state = opening(book)
     account = Account(holding=state.holding)
     result = Result([], [], [], [], state)
-    run = unbroken(bars, book.timeframe)
+    run = _sound(bars, book.timeframe)
     for i in range(first, len(bars)):
         bar = moment(bars.time[i])
         account = through(account, bar, bars.open[i], bars.high[i], bars.low[i], book.rules, book.costs)
@@ -65,3 +66,10 @@ def backtest(
         result.equity.append(state.equity)
         result.fills.extend(news.fills)
     return Result(result.bars, result.decisions, result.equity, result.fills, state)
+
+
+def _sound(bars: Bars, timeframe: str) -> NDArray[np.int64]:
+    """For each bar, how many bars up to and with it `refusal` would have nothing against."""
+    index = np.arange(len(bars))
+    bad = insane(bars) | (bars.time % seconds(timeframe) != 0)
+    return np.minimum(unbroken(bars, timeframe), index - np.maximum.accumulate(np.where(bad, index, -1)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from core.domain.decide import Decision, Number, View
 
 REASONS = {
@@ -41,23 +43,26 @@ def say(view: View, decision: Decision, symbol: str) -> str:
 
 
 def _headline(view: View, decision: Decision) -> str:
-    held, target = view.holding.position, decision.target
-    side = "long" if target > 0 else "short"
+    held, wanted = _side(view.holding.position), _side(decision.target)
     match decision.action:
         case "enter":
-            return f"go {side} {abs(target)}"
+            return f"go {wanted}"
         case "reverse":
-            return f"close {held} and go {side} {abs(target)}"
+            return f"close the {held} and go {wanted}"
         case "exit":
-            return f"close the position of {held}"
+            return f"close the {held}"
         case "hold":
-            return f"keep the position of {held}"
+            return f"keep the {held}"
         case "stay_out":
             return "stay out"
         case "refuse":
-            return f"take no new risk (position {held})"
+            return f"take no new risk (position: {held})"
         case "halt":
-            return f"do nothing (position {held})"
+            return f"do nothing (position: {held})"
+
+
+def _side(position: Decimal) -> str:
+    return f"{'long' if position > 0 else 'short'} {abs(position):f}" if position else "none"
 
 
 def _threshold(numbers: dict[str, Number]) -> str:

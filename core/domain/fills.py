@@ -8,6 +8,7 @@ the open, with the stop's slippage on top. Margin interest is charged when a pos
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -61,9 +62,15 @@ def advance(account: Account, bars: Bars, rules: Rules, costs: Costs) -> Account
 def through(
     account: Account, bar: datetime, opened: float, high: float, low: float, rules: Rules, costs: Costs
 ) -> Account:
-    """The account after one bar: pending intents at the open (exit before entry), then the protective stop."""
+    """The account after one bar: pending intents at the open (exit before entry), then the protective stop.
+
+    An intent waits for a bar after the one that it was decided on. At prices that no market prints, nothing happens.
+    """
+    if not (math.isfinite(high) and 0.0 < low <= opened <= high):
+        return replace(account, bar=bar)
     holding, fills = account.holding, []
-    for intent in sorted(account.pending, key=lambda pending: pending.leg == "entry"):
+    due = [intent for intent in account.pending if intent.bar < bar]
+    for intent in sorted(due, key=lambda pending: pending.leg == "entry"):
         fill = _at_open(holding, intent, bar, exact(opened), rules, costs)
         if fill:
             fills.append(fill)
@@ -72,9 +79,10 @@ def through(
     if stop:
         fills.append(stop)
         holding = apply(holding, stop)[0]
-    if not fills and not account.pending:
+    if not fills and not due:
         return replace(account, bar=bar)
-    return replace(account, bar=bar, holding=holding, pending=(), fills=(*account.fills, *fills)[-16:])
+    waiting = tuple(intent for intent in account.pending if intent.bar >= bar)
+    return replace(account, bar=bar, holding=holding, pending=waiting, fills=(*account.fills, *fills)[-16:])
 
 
 def _at_open(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -86,6 +87,8 @@ def settle(state: BookState, account: Account) -> tuple[BookState, News]:
     for fill in fresh:
         state, closed = _book(state, fill)
         trades += closed
+    if fresh:  # what the venue still lists is never forgotten, however long its list
+        state = replace(state, booked=state.booked[-max(FILLS_KEPT, len(account.fills)) :])
     if state.unsettled:
         state = replace(state, unsettled=())
     return state, News(fills=fresh, trades=tuple(trades), lost=lost)
@@ -94,7 +97,7 @@ def settle(state: BookState, account: Account) -> tuple[BookState, News]:
 def _book(state: BookState, fill: Fill) -> tuple[BookState, list[Trade]]:
     before = state.holding
     after, profit = apply(before, fill)
-    booked = (*state.booked, fill.id)[-FILLS_KEPT:]
+    booked = (*state.booked, fill.id)
     if after.position or before.opened is None:
         return replace(state, holding=after, booked=booked), []
     trade = Trade(
@@ -150,8 +153,9 @@ def view(
 
 
 def conclude(state: BookState, bar: datetime, price: float, decision: Decision) -> BookState:
-    """The state after deciding at `bar`, whose close is `price` (NaN: unknown; then the last mark stands)."""
-    equity = state.holding.equity(exact(price)) if price == price else state.equity
+    """The state after deciding at `bar`, whose close is `price` (no price at all: then the last mark stands)."""
+    known = math.isfinite(price) and price > 0
+    equity = state.holding.equity(exact(price)) if known else state.equity
     return replace(
         state, bar=bar, equity=equity, peak=max(state.peak, equity), unsettled=decision.intents or state.unsettled
     )

@@ -51,7 +51,7 @@ def claim(found: Mapping[str, Versioned], book: str, bar: datetime, now: datetim
     if until is not None and until > now:
         return Claim("busy", token, record, f"another invocation holds this book until {until.isoformat()}")
     last = (document.get("state") or {}).get("bar")
-    if last is not None and last > bar:
+    if last is not None and (last > bar or (last == bar and not record)):  # its record may have been cleaned up
         return Claim("done", token, None, f"the book has already gone on to {last.isoformat()}")
     return Claim("mine", token, record)
 

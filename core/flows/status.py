@@ -14,7 +14,7 @@ from core.ports import Document, StateStore, Versioned
 
 
 def status(state: StateStore, books: Sequence[Book]) -> Document:
-    """{"books": [...]}: one round trip. Raises Unavailable."""
+    """{"books": [...]}, amounts and money as Decimals: one round trip. Raises Unavailable."""
     keys = [key for book in books for key in (book_key(book.id), pointer_key(book.id), *switch_keys(book.id))]
     found = state.read(list(dict.fromkeys(keys)))
     return {"books": [_book(found, book) for book in books]}
@@ -45,11 +45,11 @@ def _holding(state: BookState) -> Document:
     held = state.holding
     return {
         "bar": state.bar and f"{state.bar:%Y-%m-%dT%H:%M:%SZ}",
-        "position": str(held.position),
-        "average_price": str(held.average_price),
-        "stop": None if held.stop is None else str(held.stop),
-        "equity": str(state.equity),
-        "cash": str(held.cash),
+        "position": held.position,
+        "average_price": held.average_price,
+        "stop": held.stop,
+        "equity": state.equity,
+        "cash": held.cash,
         "trades": len(state.trades),
         "unsettled": [f"{intent.leg} {intent.side} {intent.amount} ({intent.id})" for intent in state.unsettled],
     }

@@ -9,7 +9,7 @@ from core.ports import Document, StateStore, Write
 
 
 def flip(state: StateStore, scope: str, mode: Mode, by: str, reason: str, now: datetime) -> Document:
-    """Sets the switch of one book, or of all ('global'). The most severe of a book's switch and the global one counts."""
+    """Sets the switch of a book, or of all ('global'). The more severe of a book's switch and the global one counts."""
     document: Document = {"mode": mode, "reason": reason, "by": by, "at": now}
     state.commit([Write(f"switches/{scope}", document)])
     return {"switch": scope, **document}

@@ -14,17 +14,17 @@ TINY = Training(folds=3, trees=30, learning_rate=0.1, leaf_rows=20, forest_trees
 
 
 def synthetic(size, seed):
-    """(rows, y, ends): eight persistent features, of which one leans on the direction of the next six bars a little;
-    labels that overlap, as the real ones do."""
+    """(rows, y, ends) of the first `size` bars of a series: eight persistent features, on one of which the direction
+    of the next six bars leans a little; labels overlap, as the real ones do."""
     random = np.random.default_rng(seed)
-    shocks = random.normal(size=(size, 8))
-    rows = np.zeros_like(shocks)
-    for t in range(1, size):
-        rows[t] = 0.98 * rows[t - 1] + 0.2 * shocks[t]
-    steps = 0.25 * np.tanh(rows[:, 0]) + random.normal(size=size)
-    ahead = np.convolve(steps, np.ones(6))[6 : 6 + size]
-    ends = np.minimum(np.arange(size) + 7, size - 1)
-    return rows, np.where(np.arange(size) + 7 < size, ahead > 0, np.nan).astype(float), ends
+    rows = 0.2 * random.normal(size=(2600, 8))
+    for t in range(1, len(rows)):
+        rows[t] += 0.98 * rows[t - 1]
+    price = np.cumsum(0.25 * np.tanh(rows[:, 0]) + random.normal(size=len(rows)))
+    t = np.arange(size)
+    known = t + 7 < size
+    y = np.where(known, price[t + 7] > price[t + 1], np.nan).astype(float)
+    return rows[:size], y, np.minimum(t + 7, size - 1)
 
 
 def fitted_on(size=1500, seed=1, training=TINY):

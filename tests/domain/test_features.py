@@ -271,6 +271,14 @@ def test_dead_bars_read_as_neutral() -> None:
     assert {name: row[name] for name in expected} == expected
 
 
+def test_no_zero_is_negative(bars: Bars) -> None:
+    """Two equal rows could else have different bits."""
+    rows = compute(ALL, bars, "1h", none())
+    raw = np.array([feature.function(Inputs(bars, "1h", none())) for feature in ALL.features])
+    assert (np.signbit(raw) & (raw == 0.0)).any()  # it does happen before
+    assert not (np.signbit(rows) & (rows == 0.0)).any()
+
+
 # the VIX, point in time
 
 VIX6: Final = FeatureSet("vix6", tuple(feature for feature in REGISTRY.values() if feature.nullable))

@@ -5,7 +5,7 @@ in Python; markup, style and script are report.html, .css and .js. Horizontal pl
 ones pixels, so that one drawing serves a phone, a laptop and paper.
 """
 
-from core.adapters.html_report.page import render
-from core.adapters.html_report.report import Report, Trade
+from core.report.page import render
+from core.report.report import Report, Trade
 
 __all__ = ["Report", "Trade", "render"]

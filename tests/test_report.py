@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.adapters.html_report import Report, Trade, render
-from core.adapters.html_report.charts import MARKED_TRADES, Chart, area, charts, drawdown, stroke
-from core.adapters.html_report.page import HOVER_POINTS, LISTED_TRADES
-from core.adapters.html_report.scales import BUCKETS, Axis, Scale, nice_ticks, number, thin, tick_labels
+from core.report import Report, Trade, render
+from core.report.charts import MARKED_TRADES, Chart, area, charts, drawdown, stroke
+from core.report.page import HOVER_POINTS, LISTED_TRADES
+from core.report.scales import BUCKETS, Axis, Scale, nice_ticks, number, thin, tick_labels
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = 3600
@@ -189,6 +189,9 @@ def test_equal_reports_give_equal_pages() -> None:
         pytest.param(
             report(200, price=[math.nan] * 200, equity=[math.inf] * 200, hold=[-math.inf] * 200), id="no value"
         ),
+        pytest.param(
+            report(200, equity=[1000.0] * 100 + [-math.inf] * 100, price=[math.inf] + [1.0] * 199), id="infinite"
+        ),
         pytest.param(report(200, price=[1e-9 * i for i in range(200)]), id="tiny prices"),
         pytest.param(report(200, equity=[1e15 + 1e12 * i for i in range(200)]), id="huge equity"),
         pytest.param(report(trades=[trade(10, entry=Decimal(0), amount=Decimal(0))]), id="empty trade"),
@@ -296,6 +299,16 @@ def test_drawdown_is_the_loss_since_the_highest_value() -> None:
     assert np.isnan(drawdown(np.array([-5.0, 0.0]))).all()
 
 
+def test_nothing_is_drawn_outside_of_its_chart() -> None:
+    told = report(
+        200, equity=[1000.0 - 20 * i for i in range(200)], trades=[trade(10, entry=Decimal(1), exit=Decimal(9))]
+    )
+    for chart in charts(told, Axis.over(told.time)):
+        ys = [y for _, path in chart.paths for y in heights(path)] + [y for y, _ in chart.ticks]
+        ys += [y for mark in chart.marks for y in (mark.y, mark.y2)]
+        assert 0 <= min(ys) <= max(ys) <= chart.height, chart.key
+
+
 def test_lines_break_at_values_that_are_not_there_and_single_ones_become_dots() -> None:
     axis = Axis.over([HOUR * i for i in range(8)])
     values = np.array([1, 2, math.nan, 3, math.nan, math.nan, 4, 5])
@@ -315,12 +328,13 @@ def test_band_lies_between_both_series_where_both_are_there() -> None:
 
 
 def test_read_out_holds_exact_values_of_the_bars_that_it_names() -> None:
-    told = report(5000, trades=[])
+    told = report(5000, trades=[], probability=[None] + [0.5] * 4999)
     data = json.loads(re.findall(r'id="data">(.*?)</script>', render(told))[0])
     index = {time: i for i, time in enumerate(told.time)}
     bars = [index[time] for time in data["time"]]
     assert len(bars) == HOVER_POINTS
     assert (bars[0], bars[-1]) == (0, 4999)
+    assert data["lines"]["probability"]["values"][0] is None
     assert data["lines"]["equity"]["values"] == [round(told.equity[i], 2) for i in bars]
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from core.adapters.html_report.charts import Chart, charts
-from core.adapters.html_report.report import Report, Trade, check
-from core.adapters.html_report.scales import DASH, Axis, decimals_for, duration, number, quantity, share, stamp
+from core.report.charts import Chart, charts
+from core.report.report import Report, Trade, check
+from core.report.scales import DASH, Axis, decimals_for, duration, number, quantity, share, stamp
 
 HOVER_POINTS = 1500
 LISTED_TRADES = 200
@@ -98,7 +97,10 @@ def _reasons(report: Report) -> list[tuple[str, str, str, float]]:
 
 
 def _hover(axis: Axis, drawn: list[Chart]) -> str:
-    """JSON for the read-out: the values of up to HOVER_POINTS bars, evenly spread, exact for the bar that they name."""
+    """JSON for the read-out: the values of up to HOVER_POINTS bars, evenly spread, exact for the bar that they name.
+
+    What is not finite becomes null.
+    """
     shown = np.unique(np.linspace(0, len(axis.time) - 1, min(len(axis.time), HOVER_POINTS)).round().astype(np.intp))
     lines = {
         line.key: {
@@ -106,17 +108,13 @@ def _hover(axis: Axis, drawn: list[Chart]) -> str:
             "percent": line.percent,
             "low": chart.scale.low,
             "high": chart.scale.high,
-            "values": _rounded(line.values[shown] * (100 if line.percent else 1), line.decimals),
+            "values": [round(v * (100 if line.percent else 1), line.decimals) for v in line.values[shown].tolist()],
         }
         for chart in drawn
         for line in chart.lines
     }
     data = {"start": axis.start, "end": axis.end, "time": axis.time[shown].tolist(), "lines": lines}
     return msgspec.json.encode(data).decode().replace("<", "\\u003c")
-
-
-def _rounded(values: np.ndarray[tuple[int], np.dtype[np.float64]], decimals: int) -> list[float | None]:
-    return [round(value, decimals) if math.isfinite(value) else None for value in values.tolist()]
 
 
 def _rows(report: Report) -> list[list[Cell]]:

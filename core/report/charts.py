@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.adapters.html_report.report import SERIES, Report, Trade
-from core.adapters.html_report.scales import (
+from core.report.report import SERIES, Report, Trade
+from core.report.scales import (
     Axis,
     Floats,
     Indices,

@@ -1,0 +1,429 @@
+"""The decision: every gate, every bound, and what must hold whatever is seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import permutations
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from core.domain.decide import MODES, Decision, Mode, View, decide, mode_of, severest
+from core.domain.orders import ZERO, Intent, Rules, exact, intent_id
+from core.domain.risk import Policy
+from core.flows.claim import plain
+from tests.domain.drawn import BAR, FLAT, LONG, POLICY, RULES, SHORT, policies, seen, venues, views
+
+TH = 0.05
+NO_MINIMUM = {"threshold_min": 0.0}
+
+
+def decided(policy: Policy | None = None, rules: Rules = RULES, **changes: Any) -> Decision:
+    return decide(seen(**changes), policy or POLICY, rules)
+
+
+def above(value: float) -> float:
+    return math.nextafter(value, 1.0)
+
+
+def below(value: float) -> float:
+    return math.nextafter(value, 0.0)
+
+
+# --- entries --------------------------------------------------------------------------------------------------------
+
+
+def test_long_strictly_above_the_threshold() -> None:
+    assert decided(p_up=above(0.5 + TH)).reason == "long_signal"
+    assert decided(p_up=0.5 + TH).reason == "no_signal"
+
+
+def test_short_strictly_below_the_threshold() -> None:
+    assert decided(p_up=below(0.5 - TH)).reason == "short_signal"
+    assert decided(p_up=0.5 - TH).reason == "no_signal"
+
+
+def test_an_entry_in_full() -> None:
+    """1 % of 10,000 over a stop 2 x 400 away: 0.125 BTC."""
+    decision = decided(p_up=0.6)
+    assert decision == Decision(
+        action="enter",
+        reason="long_signal",
+        target=Decimal("0.125"),
+        intents=(
+            Intent(
+                id=intent_id("btc", BAR, "entry"),
+                book="btc",
+                bar=BAR,
+                leg="entry",
+                side="buy",
+                amount=Decimal("0.125"),
+                stop=Decimal(39200),
+            ),
+        ),
+        numbers={
+            "p_up": 0.6,
+            "price": 40_000.0,
+            "base": 0.05,
+            "volatility": 0.0,
+            "atr": 400.0,
+            "performance": 0.0,
+            "vix": 0.0,
+            "spike": 0.0,
+            "th": 0.05,
+            "equity": "10000.0",
+            "size_wanted": 0.125,
+            "size_limit": "risk_per_trade",
+            "amount": "0.125",
+            "stop": "39200.0",
+        },
+    )
+
+
+def test_a_short_entry_has_its_stop_above() -> None:
+    decision = decided(p_up=0.4)
+    assert decision.target == Decimal("-0.125")
+    assert [(i.leg, i.side, i.amount, i.stop) for i in decision.intents] == [
+        ("entry", "sell", Decimal("0.125"), Decimal(40800))
+    ]
+
+
+def test_a_book_that_may_not_short_stays_out() -> None:
+    decision = decided(Policy(short=False), p_up=0.4)
+    assert (decision.action, decision.reason, decision.intents) == ("stay_out", "short_not_allowed", ())
+
+
+@pytest.mark.parametrize("p_up", [0.64, 0.36])
+def test_minimum_confidence_counts_both_ways(p_up: float) -> None:
+    assert decided(Policy(minimum_confidence=0.65), p_up=p_up).reason == "confidence_low"
+    assert decided(Policy(minimum_confidence=max(p_up, 1 - p_up)), p_up=p_up).action == "enter"
+
+
+def test_zero_lots_is_a_recorded_decision() -> None:
+    decision = decided(rules=Rules(lot=Decimal(1)), p_up=0.6)
+    assert (decision.action, decision.reason, decision.intents) == ("stay_out", "size_zero_lots", ())
+    assert decision.numbers["size_wanted"] == 0.125
+    assert decision.numbers["equity"] == "10000.0"
+
+
+@pytest.mark.parametrize(("least", "action"), [("5000", "enter"), ("5000.1", "stay_out")])
+def test_an_entry_is_worth_at_least_what_the_venue_demands(least: str, action: str) -> None:
+    rules = msgspec.structs.replace(RULES, minimum_notional=Decimal(least))
+    assert decided(rules=rules, p_up=0.6).action == action
+
+
+def test_no_entry_where_no_stop_fits() -> None:
+    assert decided(p_up=0.6, price=3.0, atr=2.0).reason == "stop_impossible"  # it would lie below zero
+    rules = msgspec.structs.replace(RULES, tick=Decimal(1000))
+    assert decided(rules=rules, p_up=0.6).reason == "stop_impossible"  # the next tick is the price itself
+
+
+def test_the_venues_leverage_counts_where_it_is_lower() -> None:
+    rules = msgspec.structs.replace(RULES, leverage=Decimal(1))
+    assert decided(Policy(leverage=Decimal(2)), rules, p_up=0.6, atr=10.0).target == Decimal("0.25")
+    assert decided(Policy(leverage=Decimal("0.5")), rules, p_up=0.6, atr=10.0).target == Decimal("0.125")
+
+
+# --- the rule signal ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("p_up", "rule", "reason"),
+    [
+        (above(0.52), 1.0, "long_confirmed_by_rule"),
+        (0.52, 1.0, "no_signal"),
+        (above(0.52), 0.0, "no_signal"),
+        (above(0.52), -1.0, "no_signal"),
+        (below(0.48), -1.0, "short_confirmed_by_rule"),
+        (0.48, -1.0, "no_signal"),
+        (below(0.48), 1.0, "no_signal"),
+        (0.6, -1.0, "long_signal"),
+    ],
+)
+def test_the_rule_confirms_weak_signals_of_its_own_direction(p_up: float, rule: float, reason: str) -> None:
+    assert decided(Policy(rule="confirm"), p_up=p_up, rule=rule).reason == reason
+
+
+def test_the_rule_has_no_say_unless_configured() -> None:
+    assert decided(p_up=0.53, rule=1.0).reason == "no_signal"
+
+
+def test_a_confirmed_signal_passes_the_same_gates() -> None:
+    weak = {"p_up": 0.53, "rule": 1.0}
+    assert decided(Policy(rule="confirm"), vix=35.0, **weak).reason == "vix_panic"
+    assert decided(Policy(rule="confirm"), mode="reduce", **weak).reason == "switch_reduce"
+    assert decided(Policy(rule="confirm", minimum_confidence=0.65), **weak).reason == "confidence_low"
+    assert decided(Policy(rule="confirm", short=False), p_up=0.47, rule=-1.0).reason == "short_not_allowed"
+
+
+# --- exits ----------------------------------------------------------------------------------------------------------
+
+SOFT = 0.7 * TH
+
+
+def test_a_long_is_left_strictly_below_the_softer_bound() -> None:
+    kept, left = decided(holding=LONG, p_up=0.5 - SOFT), decided(holding=LONG, p_up=below(0.5 - SOFT))
+    assert (kept.action, kept.reason, kept.target, kept.intents) == ("hold", "signal_stands", LONG.position, ())
+    assert (left.action, left.reason, left.target) == ("exit", "long_faded", ZERO)
+
+
+def test_a_short_is_left_strictly_above_the_softer_bound() -> None:
+    kept, left = decided(holding=SHORT, p_up=0.5 + SOFT), decided(holding=SHORT, p_up=above(0.5 + SOFT))
+    assert (kept.action, kept.target, kept.intents) == ("hold", SHORT.position, ())
+    assert (left.action, left.reason, left.target) == ("exit", "short_faded", ZERO)
+
+
+def test_an_exit_in_full_says_why_nothing_new_is_opened() -> None:
+    decision = decided(holding=LONG, p_up=0.46)
+    assert [(i.leg, i.side, i.amount, i.stop) for i in decision.intents] == [("exit", "sell", Decimal("0.1"), None)]
+    assert decision.numbers["entry"] == "no_signal"
+
+
+def test_the_softer_bound_follows_the_bars_threshold() -> None:
+    assert decided(holding=LONG, p_up=0.46, vix=30.0).action == "hold"  # 0.5 - 0.7 x 0.07
+    assert decided(holding=LONG, p_up=0.45, vix=30.0).action == "exit"
+
+
+def test_a_reversal_is_an_exit_and_an_entry_of_the_new_size() -> None:
+    decision = decided(holding=LONG, p_up=0.4)
+    equity = LONG.equity(Decimal(40000))
+    assert (decision.action, decision.reason) == ("reverse", "short_signal")
+    assert [(i.leg, i.side) for i in decision.intents] == [("exit", "sell"), ("entry", "sell")]
+    assert decision.intents[0].amount == Decimal("0.1")
+    assert decision.intents[1].amount == -decision.target == RULES.floor(equity / 100 / 800)
+    assert len({intent.id for intent in decision.intents}) == 2
+
+
+@pytest.mark.parametrize("p_up", [0.4, 0.45 - 1e-9])
+def test_where_the_new_side_is_barred_a_reversal_is_an_exit(p_up: float) -> None:
+    assert decided(Policy(short=False), holding=LONG, p_up=p_up).numbers["entry"] == "short_not_allowed"
+    assert decided(rules=Rules(lot=Decimal(1)), holding=LONG, p_up=p_up).numbers["entry"] == "size_zero_lots"
+    assert decided(Policy(minimum_confidence=0.65), holding=LONG, p_up=p_up).action == "exit"
+
+
+def test_an_exit_needs_no_confidence() -> None:
+    assert decided(Policy(minimum_confidence=0.99), holding=LONG, p_up=0.46).action == "exit"
+
+
+# --- the VIX --------------------------------------------------------------------------------------------------------
+
+
+def test_panic_from_35_opens_nothing() -> None:
+    assert decided(p_up=0.9, vix=35.0).reason == "vix_panic"
+    assert decided(p_up=0.9, vix=math.nextafter(35.0, 0.0)).action == "enter"
+
+
+def test_exits_go_on_in_panic() -> None:
+    decision = decided(holding=LONG, p_up=0.1, vix=80.0)
+    assert (decision.action, decision.reason, decision.numbers["entry"]) == ("exit", "long_faded", "vix_panic")
+    assert [intent.leg for intent in decision.intents] == ["exit"]
+
+
+@pytest.mark.parametrize(
+    ("vix", "change", "th"),
+    [(14.99, 0.0, 0.04), (15.0, 0.0, 0.05), (25.0, 0.0, 0.07), (20.0, 0.2, 0.08), (math.nan, math.nan, 0.07)],
+)
+def test_the_vix_moves_the_threshold(vix: float, change: float, th: float) -> None:
+    assert decided(vix=vix, vix_change=change, p_up=0.5 + th + 1e-9).action == "enter"
+    assert decided(vix=vix, vix_change=change, p_up=0.5 + th - 1e-9).action == "stay_out"
+
+
+# --- the switch -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("holding", [FLAT, LONG, SHORT])
+@pytest.mark.parametrize("p_up", [0.1, 0.5, 0.9, math.nan])
+def test_halt_does_nothing_at_all(holding: Any, p_up: float) -> None:
+    decision = decided(mode="halt", holding=holding, p_up=p_up)
+    assert decision == Decision(action="halt", reason="switch_halt", target=holding.position)
+
+
+def test_halt_goes_before_everything() -> None:
+    assert decided(mode="halt", unsettled=1, problem=("window_gap", "x")).reason == "switch_halt"
+
+
+def test_reduce_opens_nothing_and_exits_go_on() -> None:
+    assert decided(mode="reduce", p_up=0.9).reason == "switch_reduce"
+    decision = decided(mode="reduce", holding=LONG, p_up=0.1)
+    assert (decision.action, [intent.leg for intent in decision.intents]) == ("exit", ["exit"])
+    assert decided(mode="reduce", holding=LONG, p_up=0.9).action == "hold"
+
+
+def test_flatten_closes_what_is_held_even_on_bad_input() -> None:
+    decision = decided(mode="flatten", holding=SHORT, p_up=math.nan, problem=("window_stale", "x"))
+    assert (decision.action, decision.reason, decision.target) == ("exit", "switch_flatten", ZERO)
+    assert [(i.leg, i.side, i.amount) for i in decision.intents] == [("exit", "buy", Decimal("0.1"))]
+
+
+def test_flatten_of_nothing_is_a_halt() -> None:
+    assert decided(mode="flatten", p_up=0.9) == Decision(action="halt", reason="switch_flatten", target=ZERO)
+
+
+def test_run_trades() -> None:
+    assert decided(mode="run", p_up=0.9).action == "enter"
+
+
+@pytest.mark.parametrize("modes", permutations(MODES))
+def test_the_severest_switch_counts_in_whatever_order(modes: tuple[Mode, ...]) -> None:
+    for count in range(1, len(modes) + 1):
+        order: list[Mode] = ["run", "reduce", "halt", "flatten"]
+        assert severest(modes[:count]) == max(modes[:count], key=order.index)
+    assert severest(()) == "run"
+
+
+def test_a_missing_switch_means_run_and_a_known_one_what_it_says() -> None:
+    assert mode_of(None) == "run"
+    assert [mode_of({"mode": mode, "by": "me"}) for mode in MODES] == list(MODES)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, {"mode": None}, {"mode": "Run"}, {"mode": "run "}, {"mode": "off"}, {"mode": ["run"]}, {"mode": {"run": 1}}]
+    + [{"mode": 1}, {"mode": True}, {"mode": b"run"}, {"Mode": "run"}, "run", ["run"], 0, False, ""],
+)
+def test_a_switch_that_cannot_be_read_means_halt(document: object) -> None:
+    assert mode_of(document) == "halt"
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("holding", [FLAT, LONG, SHORT])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["p_up", "price", "atr", "atr_ratio", "volatility_ratio", "rule"])
+def test_what_is_no_number_is_refused_by_name_and_the_position_kept(name: str, wrong: float, holding: Any) -> None:
+    decision = decided(holding=holding, **{"p_up": 0.9, name: wrong})
+    assert (decision.action, decision.reason) == ("refuse", f"{name}_unknown")
+    assert (decision.target, decision.intents) == (holding.position, ())
+    assert name in decision.note
+
+
+@pytest.mark.parametrize("p_up", [-1e-9, 1.0 + 1e-9, 55.0])
+def test_what_is_no_probability_is_refused(p_up: float) -> None:
+    decision = decided(holding=LONG, p_up=p_up)
+    assert (decision.action, decision.reason, decision.target) == ("refuse", "p_up_unknown", LONG.position)
+
+
+def test_a_problem_is_refused_with_its_reason_and_the_position_kept() -> None:
+    decision = decided(holding=LONG, p_up=0.1, problem=("window_gap", "bars are missing before noon"))
+    assert decision == Decision(
+        action="refuse", reason="window_gap", target=LONG.position, note="bars are missing before noon"
+    )
+
+
+@pytest.mark.parametrize("mode", ["run", "reduce", "flatten"])
+def test_nothing_is_sent_while_an_order_is_unsettled(mode: Mode) -> None:
+    decision = decided(mode=mode, holding=LONG, p_up=0.1, unsettled=2)
+    assert (decision.action, decision.reason, decision.intents) == ("refuse", "unsettled", ())
+    assert (decision.target, decision.numbers) == (LONG.position, {"unsettled": 2})
+
+
+# --- whatever is seen -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    view: View
+    policy: Policy
+    rules: Rules
+
+    @property
+    def decision(self) -> Decision:
+        return decide(self.view, self.policy, self.rules)
+
+
+cases = st.builds(Case, views, policies, venues)
+
+
+@given(cases)
+@settings(max_examples=400)
+def test_the_intents_lead_to_the_target(case: Case) -> None:
+    decision = case.decision
+    moved = sum((i.amount if i.side == "buy" else -i.amount for i in decision.intents), ZERO)
+    assert case.view.holding.position + moved == decision.target
+    assert [i.leg for i in decision.intents] in ([], ["exit"], ["entry"], ["exit", "entry"])
+    assert bool(decision.intents) == (decision.action in ("enter", "exit", "reverse"))
+    assert all(intent.bar == case.view.bar and intent.book == case.view.book for intent in decision.intents)
+
+
+@given(cases)
+@settings(max_examples=400)
+def test_an_exit_closes_all_that_is_held_and_no_more(case: Case) -> None:
+    held = case.view.holding.position
+    for intent in case.decision.intents:
+        if intent.leg == "exit":
+            assert intent.amount == abs(held) > 0
+            assert (intent.side == "sell") == (held > 0)
+            assert intent.stop is None
+
+
+@given(cases)
+@settings(max_examples=800)
+def test_an_entry_keeps_to_lots_limits_and_risk(case: Case) -> None:
+    entries = [intent for intent in case.decision.intents if intent.leg == "entry"]
+    assume(entries)
+    (intent,), view, rules = entries, case.view, case.rules
+    assert intent.stop is not None
+    price = exact(view.price)
+    equity = view.holding.equity(price)
+    little = 1 + Decimal("1e-20")  # decimal division is good to 28 digits
+    assert intent.amount % rules.lot == 0
+    assert intent.amount >= max(rules.minimum_amount, rules.lot)
+    assert intent.amount * price >= rules.minimum_notional
+    assert intent.amount * price <= min(case.policy.leverage, rules.leverage) * equity * little
+    assert intent.stop % rules.tick == 0
+    assert 0 < intent.stop < price if intent.side == "buy" else intent.stop > price
+    assert intent.amount * abs(price - intent.stop) <= case.policy.risk_per_trade * equity * little
+
+
+@given(cases)
+@settings(max_examples=400)
+def test_no_entry_but_for_a_clean_run(case: Case) -> None:
+    view = case.view
+    assume(any(intent.leg == "entry" for intent in case.decision.intents))
+    assert view.mode == "run"
+    assert not view.unsettled
+    assert view.problem is None
+    assert not view.vix >= case.policy.vix_panic
+    assert max(view.p_up, 1 - view.p_up) >= case.policy.minimum_confidence
+    assert case.policy.short or case.decision.target > 0
+    assert all(map(math.isfinite, (view.p_up, view.price, view.atr, view.atr_ratio, view.volatility_ratio, view.rule)))
+
+
+@given(cases, st.sampled_from(["reduce", "halt", "flatten"]))
+@settings(max_examples=400)
+def test_no_switch_but_run_ever_adds_risk(case: Case, mode: Mode) -> None:
+    view = msgspec.structs.replace(case.view, mode=mode)
+    decision = decide(view, case.policy, case.rules)
+    assert abs(decision.target) <= abs(view.holding.position)
+    assert decision.target * view.holding.position >= 0
+    assert all(intent.leg == "exit" for intent in decision.intents)
+    assert mode != "halt" or not decision.intents
+    assert mode != "flatten" or view.unsettled or decision.target == 0
+
+
+@given(cases)
+@settings(max_examples=300)
+def test_a_recorded_decision_is_made_again_from_its_record(case: Case) -> None:
+    """View, policy and rules, written down as a tick does and read back, NaN included."""
+    view = msgspec.convert(plain(case.view), View)
+    policy, rules = msgspec.convert(plain(case.policy), Policy), msgspec.convert(plain(case.rules), Rules)
+    assert decide(view, policy, rules) == case.decision
+    assert msgspec.convert(plain(case.decision), Decision) == case.decision
+
+
+def test_nan_in_a_view_survives_the_record() -> None:
+    view = msgspec.convert(plain(seen(vix=math.nan, p_up=math.nan)), View)
+    assert math.isnan(view.vix) and math.isnan(view.p_up)
+
+
+@given(cases)
+@settings(max_examples=200)
+def test_the_numbers_can_be_stored_and_printed(case: Case) -> None:
+    msgspec.json.encode(case.decision)
+    assert all(number is None or isinstance(number, float | str | int) for number in case.decision.numbers.values())
