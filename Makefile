@@ -7,7 +7,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup-train setup-dev demo test lint check bench clean
+.PHONY: help setup-train setup-dev setup-bench demo test lint check bench clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -59,6 +59,9 @@ setup-train:
 setup-dev:
 	$(call setup,dev)
 
+setup-bench:
+	$(call setup,bench)
+
 demo: setup-train
 	$(compiled)
 	@$(VENV)/bin/hourhand demo $(ARGS)
@@ -75,7 +78,7 @@ lint: setup-dev
 check: lint
 	@$(MAKE) --no-print-directory test
 
-bench: setup-dev
+bench: setup-bench
 	$(compiled)
 	@$(PY) -m benchmarks $(ARGS)
 

@@ -122,11 +122,11 @@ def main() -> None:
         raise SystemExit(f"no bars at {given.bars}: give a parquet file of hourly bars with --bars")
     bars = read(given.bars)
     training = Training()
-    y, ends = (column[HISTORY:] for column in direction(bars, training.horizon, training.cost))
-    rows, known = features(bars)[HISTORY:], given.train
+    y, ends = direction(bars, training.horizon, training.cost)
+    rows, known = features(bars), slice(HISTORY, HISTORY + given.train)
     start = time.process_time()
     names = [f"f{i}" for i in range(rows.shape[1])]
-    fitted = fit(rows[:known], y[:known], ends[:known] - HISTORY, names, training)
+    fitted = fit(rows[known], y[known], ends[known] - HISTORY, names, training)
     trained = time.process_time() - start
     files = export(fitted, META)
     model = load(files, None)

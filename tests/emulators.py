@@ -31,8 +31,8 @@ GUARD: Final = 'exec 3<&0; "$@" & java=$!; { cat <&3 > /dev/null; kill -9 $java;
 PATIENCE_S: Final = 60.0
 
 
-@pytest.fixture(scope="session")
-def firestore_emulator() -> Iterator[str]:
+@contextlib.contextmanager
+def firestore() -> Iterator[str]:
     """'127.0.0.1:port' of a running Firestore emulator. Take a project of your own for each test."""
     java, jar = shutil.which("java"), _jar()
     if java is None or jar is None:
@@ -56,8 +56,8 @@ def firestore_emulator() -> Iterator[str]:
         process.wait()
 
 
-@pytest.fixture(scope="session")
-def storage_emulator() -> Iterator[str]:
+@contextlib.contextmanager
+def storage() -> Iterator[str]:
     """'http://127.0.0.1:port' of a running Cloud Storage emulator, without buckets: see `make_bucket`."""
     try:
         emulator = importlib.import_module("gcp_storage_emulator.server")
@@ -70,6 +70,18 @@ def storage_emulator() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def firestore_emulator() -> Iterator[str]:
+    with firestore() as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def storage_emulator() -> Iterator[str]:
+    with storage() as host:
+        yield host
 
 
 def make_bucket(host: str, name: str) -> str:

@@ -3,6 +3,9 @@
 A watch holds no lock. Its documents' versions are preconditions of the commit, on a write that changes nothing (an
 update with an empty mask, or the deletion of what must not exist). A transaction would lock them: whoever wants to
 change one, such as the operator who halts, is then refused until it ends, and for a minute when its process has died.
+
+The emulator does not keep Firestore's word on snapshots: beside a busy writer, some of its reads of several documents
+mix two commits, also in a read-only transaction. A commit on such a watch is a Conflict there as everywhere.
 """
 
 from __future__ import annotations
@@ -46,7 +49,9 @@ class FirestoreState:
         check_keys(keys)
         if not keys:
             return {}
-        answer = self._ask("batchGet", {"documents": [self._name(key) for key in keys]})
+        names = [self._name(key) for key in keys]
+        # A read-only transaction takes no locks and need not be ended; it is what makes the documents of one moment.
+        answer = self._ask("batchGet", {"documents": names, "newTransaction": {"readOnly": {}}})
         found = {key: versioned for item in answer for key, versioned in self._read_item(item)}
         if found.keys() != set(keys):
             raise Unavailable(f"Firestore answered for {len(found)} documents instead of {len(set(keys))}: try again")

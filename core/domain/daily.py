@@ -37,10 +37,12 @@ def none() -> Daily:
 
 
 def as_of(series: Daily, times: Times, max_age: int) -> NDArray[np.intp]:
-    """For each time (epoch seconds), the index of the newest value published at or before it; -1 when there is none
-    or when it is older than `max_age` seconds."""
-    index = np.searchsorted(series.published, times, side="right") - 1
+    """For each of `times` (epoch seconds, ascending), the index of the newest value published at or before it; -1 when
+    there is none or when it is older than `max_age` seconds."""
+    # Daily values among hourly times: looking each value up among the times is a fraction of the other way round.
+    starts = np.searchsorted(times, series.published)
+    index = np.cumsum(np.bincount(starts, minlength=len(times) + 1)[: len(times)]) - 1
     if not len(series):
         return index
     old = times - series.published[np.maximum(index, 0)] > max_age
-    return np.where((index < 0) | old, -1, index)
+    return np.where(old, -1, index)

@@ -160,8 +160,8 @@ def _entry(
     wanted, limit = size(equity, price, distance, policy.risk_per_trade, leverage)
     amount = rules.floor(wanted)
     numbers: dict[str, Number] = {
-        "equity": str(equity),
-        "atr": view.atr,
+        "equity": f"{equity:f}",
+        "atr_14": view.atr,
         "size_wanted": float(wanted),
         "size_limit": limit,
     }
@@ -171,7 +171,7 @@ def _entry(
     stop = rules.worse(price - distance, "buy") if side == "buy" else rules.worse(price + distance, "sell")
     if not (ZERO < stop < price if side == "buy" else stop > price):
         return None, {**numbers, "refused": "stop_impossible"}
-    return _intent(view, "entry", side, amount, stop), {**numbers, "amount": str(amount), "stop": str(stop)}
+    return _intent(view, "entry", side, amount, stop), {**numbers, "amount": f"{amount:f}", "stop": f"{stop:f}"}
 
 
 def _intent(view: View, leg: Leg, side: Literal["buy", "sell"], amount: Decimal, stop: Decimal | None) -> Intent:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain import indicators as ind
-from core.domain.bars import Bars, Floats, Times, seconds, unbroken
+from core.domain.bars import Bars, Floats, seconds, unbroken
 from core.domain.daily import DAY, Daily, as_of
 
 P = ParamSpec("P")
@@ -156,17 +156,18 @@ class Inputs:
         return known + up - down
 
     @_shared
-    def _day(self) -> Times:
-        return self.bars.time // DAY  # and no modulo, which numpy has no fast loop for
+    def _day(self) -> Floats:
+        day: Floats = np.floor(self.bars.time / DAY)  # in floats: numpy divides integers slowly
+        return day
 
     def hour(self) -> Floats:
         """Of the bar's opening, UTC: 0..23."""
-        return ((self.bars.time - self._day() * DAY) // 3600).astype(np.float64)
+        hour: Floats = np.floor((self.bars.time - self._day() * DAY) / 3600.0)
+        return hour
 
     def weekday(self) -> Floats:
-        """Of the bar's opening, UTC: 0 (Monday)..6. The epoch began on a Thursday."""
-        day = self._day() + 3
-        return (day - day // 7 * 7).astype(np.float64)
+        day = self._day() + 3.0  # the epoch began on a Thursday; 0 is Monday
+        return day - np.floor(day / 7.0) * 7.0
 
     @_shared
     def _vix_index(self) -> NDArray[np.intp]:
@@ -281,7 +282,7 @@ _CALCULATED: Final = (
     Feature("zscore_20", "calculated", 21, Inputs.zscore),
     Feature("ema_gap_12", "calculated", ind.ema_terms(12), lambda i: i.ema_gap(12)),
     Feature("ema_gap_50", "calculated", _EMA_50, lambda i: i.ema_gap(50)),
-    Feature("sma_gap_50", "calculated", 50, lambda i: i.bars.close / ind.rolling_mean(i.bars.close, 50) - 1.0),
+    Feature("sma_gap_20", "calculated", 20, lambda i: i.bars.close / i.moments()[0] - 1.0),
     Feature("sma_gap_168", "calculated", 168, lambda i: i.bars.close / ind.rolling_mean(i.bars.close, 168) - 1.0),
     Feature("volatility_24", "calculated", 25, lambda i: i.volatility(24)),
     Feature("volatility_168", "calculated", 169, lambda i: i.volatility(168)),

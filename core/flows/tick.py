@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 
 import msgspec
 
 from core.domain.bars import Bars, bar_before, close_time, empty, moment, unpack
 from core.domain.daily import Daily
 from core.domain.decide import Decision, Mode, View, decide, mode_of, severest
-from core.domain.features import CONTEXT, SETS, last_row
+from core.domain.features import CONTEXT, SETS, FeatureSet, feature_set, last_row
 from core.domain.fills import Account
 from core.domain.forecast import Model
 from core.domain.state import Book, BookState, News, conclude, settle, view
@@ -221,15 +221,23 @@ def _decide(run: Tick, gathered: Gathered) -> Decided:
     members: dict[str, float] = {}
     context = [math.nan] * len(CONTEXT.names)
     if problem is None and model is not None:
-        values = last_row(SETS[book.features], bars, book.timeframe, gathered.daily, book.vix_max_age_s)
-        row = dict(zip(SETS[book.features].names, values.tolist(), strict=True))
-        problem = unusable(model, values)
+        names, width = _looked_at(book.features), len(SETS[book.features].names)
+        values = last_row(names, bars, book.timeframe, gathered.daily, book.vix_max_age_s)
+        known = dict(zip(names.names, values.tolist(), strict=True))
+        row = dict(list(known.items())[:width])
+        problem = unusable(model, values[:width])
         if problem is None:
-            p_up, members = score(model, values)
-            context = last_row(CONTEXT, bars, book.timeframe, gathered.daily, book.vix_max_age_s).tolist()
+            p_up, members = score(model, values[:width])
+            context = [known[name] for name in CONTEXT.names]
     price = float(bars.close[-1]) if len(bars) and moment(bars.time[-1]) == run.bar else math.nan
     seen = view(book, gathered.state, run.bar, _mode(gathered.watch), problem, price, p_up, context)
     return Decided(seen, decide(seen, book.policy, book.rules), row, members)
+
+
+@cache
+def _looked_at(name: str) -> FeatureSet:
+    """The model's features, then what else the decision looks at: one pass, since they share most of their work."""
+    return feature_set(name, *dict.fromkeys((*SETS[name].names, *CONTEXT.names)))
 
 
 def _mode(watch: Watch) -> Mode:

@@ -55,6 +55,13 @@ def test_each_call_is_one_request(call: Call, answer: Answer) -> None:
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("call", [read, watch])
+def test_a_read_asks_for_a_snapshot_without_locks(call: Call) -> None:
+    with scripted(MISSING) as server:
+        call(FirestoreState("p", emulator_host=server.host))
+    assert json.loads(server.asked[0].body)["newTransaction"] == {"readOnly": {}}
+
+
 def test_a_commit_with_a_watch_is_one_request() -> None:
     seen = Watch({"c/switch": Versioned({}, "2024-01-01T00:00:00Z"), "c/gone": Versioned(None, None)})
     with scripted(DONE) as server:

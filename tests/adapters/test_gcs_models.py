@@ -52,6 +52,14 @@ def test_a_page_without_json_is_unavailable() -> None:
         GcsModels("b", server.host).names("")
 
 
+def test_a_name_is_one_part_of_the_address() -> None:
+    with scripted(OK) as server:
+        GcsModels("b", server.host).get("a/ü?#")
+        GcsModels("b", server.host).put("a/ü?#", b"x")
+    assert server.asked[0].path == "/storage/v1/b/b/o/a%2F%C3%BC%3F%23?alt=media"
+    assert server.asked[1].path == "/upload/storage/v1/b/b/o?uploadType=media&name=a%2F%C3%BC%3F%23"
+
+
 def test_forbidden_is_said_at_once() -> None:
     with scripted(Answer(403, b"no")) as server, pytest.raises(Unavailable, match="grant"):
         GcsModels("b", server.host).get("a")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.domain.bars import Bars
-from core.domain.ensemble import Training, export, fit
+from core.domain.bars import Bars, Floats
+from core.domain.ensemble import Artefact, Fitted, Training, export, fit
 from core.domain.forecast import Meta
 from core.domain.labels import direction
 
@@ -28,7 +28,7 @@ META = Meta(
 SMALL = Training(folds=1, trees=60, depth=6, leaves=24, leaf_rows=20, forest_trees=60, forest_leaf_rows=10, l2=1.0)
 
 
-def real_bars():
+def real_bars() -> Bars:
     from pyarrow import parquet
 
     if not BARS.exists():
@@ -38,7 +38,7 @@ def real_bars():
     return Bars(time, *(table[name].to_numpy() for name in ("open", "high", "low", "close", "volume")))
 
 
-def features(bars):
+def features(bars: Bars) -> tuple[tuple[str, ...], Floats]:
     """(names, rows): lagged returns, rolling statistics, hour; and two columns with NaN that stand for the VIX."""
     returns = np.concatenate([[0.0], np.diff(np.log(bars.close))])
     columns = {f"return_{lag}": np.roll(returns, lag) for lag in range(6)}
@@ -47,7 +47,7 @@ def features(bars):
         mean, deviation = (np.concatenate([np.full(size - 1, np.nan), x]) for x in (window.mean(1), window.std(1)))
         columns |= {f"gap_{size}": bars.close / mean - 1, f"z_{size}": (bars.close - mean) / deviation}
     columns["hour"] = bars.time // 3600 % 24.0
-    columns["up"] = (bars.close > bars.open).astype(float)
+    columns["way"] = np.sign(np.trunc(150 * (bars.close / bars.open - 1)))  # -1, 0, 1: splits right beside zero
     random = np.random.default_rng(5)
     vix = np.repeat(random.normal(20, 5, len(bars) // 24 + 1), 24)[: len(bars)]
     vix[random.random(len(bars)) < 0.1] = np.nan
@@ -56,10 +56,10 @@ def features(bars):
 
 
 @lru_cache(maxsize=1)
-def trained():
+def trained() -> tuple[Fitted, Artefact, Floats, Floats]:
     """(fitted, artefact, all real rows, their labels)."""
     bars = real_bars()
     names, rows = features(bars)
-    y, ends = (column[100:] for column in direction(bars, 6, 0.001))
-    fitted = fit(rows[:5000], y[:5000], ends[:5000] - 100, names, SMALL)
-    return fitted, export(fitted, META), rows, y
+    y, ends = direction(bars, 6, 0.001)
+    fitted = fit(rows[:5000], y[100:5100], ends[100:5100] - 100, names, SMALL)
+    return fitted, export(fitted, META), rows, y[100:]

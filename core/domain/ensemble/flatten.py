@@ -11,7 +11,6 @@ import numpy as np
 from core.domain.forecast.model import libm
 from core.domain.forecast.trees import Trees
 
-
 # Stands for an infinite threshold, which parts NaN from all numbers: no usable value is above it either.
 LARGEST = float(np.finfo(np.float64).max)
 

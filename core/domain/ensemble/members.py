@@ -132,7 +132,7 @@ def _forest(rows: Floats, y: Floats, training: Training) -> Any:
         n_estimators=training.forest_trees,
         max_depth=training.forest_depth,
         min_samples_leaf=training.forest_leaf_rows,
-        max_samples=training.forest_rows_share if training.forest_rows_share < 1 else None,
+        max_samples=max(1, round(len(rows) * training.forest_rows_share)),
         max_features=training.forest_columns_share,
         random_state=training.seed,
         n_jobs=1,  # more would add the trees up in another order, and change the last bit
