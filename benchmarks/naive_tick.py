@@ -43,4 +43,7 @@ def naive(request: object) -> str:
 
 
 if __name__ == "__main__":
-    print(tick())
+    from benchmarks.peak import peak_kib
+
+    tick()
+    print(peak_kib())

@@ -6,10 +6,11 @@ wrong outside is raised as one of the exceptions here, with a sentence that says
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
+from uuid import uuid4
 
 from core.domain.bars import Bars
 from core.domain.daily import Daily
@@ -18,7 +19,10 @@ from core.domain.orders import Answer, Intent
 
 
 class Unavailable(Exception):
-    """Something outside did not answer, or answered nonsense. Nothing was changed; worth another try."""
+    """Something outside did not answer, or answered nonsense; worth another try.
+
+    What was to be written may have been written all the same: read again before writing again.
+    """
 
 
 class Conflict(Exception):
@@ -82,7 +86,7 @@ Document = dict[str, Any]  # None, bool, int, float, str, bytes, aware datetime,
 
 class Versioned(NamedTuple):
     data: Document | None  # None: there is no such document
-    version: str | None  # opaque; changes at every write; None: there is no such document
+    version: str | None  # opaque; changes whenever the content does; None: there is no such document
 
 
 ANY: Final = "*"
@@ -157,8 +161,8 @@ class ModelStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The ports, bound for one book. `vix`: sources by name, in order of trust. `cache` outlives a tick while the
-    instance is warm, and may be lost at any time."""
+    """The ports, bound for one book. `vix`: sources by name, in order of trust. `owner` gives a name that no other
+    claim has. `cache` outlives a tick while the instance is warm, and may be lost at any time."""
 
     clock: Clock
     market: Market
@@ -170,4 +174,5 @@ class World:
     lease_s: int = 120
     patience_s: int = 20
     vix_every_s: int = 6 * 3600
+    owner: Callable[[], str] = lambda: uuid4().hex
     cache: dict[str, object] = field(default_factory=dict)

@@ -56,7 +56,7 @@ class App:
             return FirestoreState(chosen.project, chosen.database)
         from core.adapters.sqlite_state import SqliteState
 
-        return SqliteState(Path(chosen.path))
+        return SqliteState(_in_folder(Path(chosen.path)))
 
     @cached_property
     def models(self) -> ModelStore:
@@ -67,7 +67,7 @@ class App:
             return GcsModels(chosen.bucket)
         from core.adapters.dir_models import DirModels
 
-        return DirModels(Path(chosen.path))
+        return DirModels(_in_folder(Path(chosen.path)))
 
     @property
     def books(self) -> list[Book]:
@@ -174,6 +174,15 @@ class App:
             publish_anyway=training.publish_anyway,
             git_commit=os.environ.get("HOURHAND_COMMIT", "unknown"),
         )
+
+
+def _in_folder(path: Path) -> Path:
+    """`path`, with the folder that it lies in made. Raises SettingsError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise SettingsError(f"{path.parent}: cannot be made ({failure.strerror}); set another path") from None
+    return path
 
 
 def app(path: Path | None, environ: Mapping[str, str]) -> App:

@@ -17,8 +17,7 @@ from core.domain.bars import Bars, Floats, close_time, moment, seconds
 from core.domain.daily import Daily, from_closes
 from core.domain.ensemble import Artefact, Training, export, fit
 from core.domain.features import CONTEXT, SETS, compute
-from core.domain.forecast import Meta, Model, digest, load
-from core.domain.forecast.manifest import MANIFEST
+from core.domain.forecast import MANIFEST, Meta, Model, digest, load
 from core.domain.labels import direction
 from core.domain.orders import Holding, Rules
 from core.domain.risk import Policy

@@ -53,14 +53,18 @@ class Headers(Protocol):
     def items(self) -> Iterable[tuple[str, str]]: ...
 
 
-def setup(level: str = "INFO", secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
+def setup(
+    level: str = "INFO", secrets: Iterable[str] = (), stream: TextIO | None = None, plain: bool | None = None
+) -> None:
     """Log through the root logger from `level` on, and never print any of `secrets`, nor what SECRET_NAMES hold in the
     environment. A second call takes the first one's place.
 
-    JSON goes to `stream`, by default stdout; on a terminal outside of the cloud plain lines go to stderr.
+    JSON goes to `stream`, by default stdout; on a terminal outside of the cloud plain lines go to stderr, and so they
+    do wherever `plain` says so.
     """
     redact([*secrets, *(os.environ.get(name, "") for name in SECRET_NAMES)])
-    plain = stream is None and sys.stderr.isatty() and "K_SERVICE" not in os.environ
+    if plain is None:
+        plain = stream is None and sys.stderr.isatty() and "K_SERVICE" not in os.environ
     handler = _Handler(stream or (sys.stderr if plain else sys.stdout))
     handler.setFormatter(_Plain() if plain else _Json())
     root = logging.getLogger()

@@ -9,7 +9,7 @@ write any more.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -57,11 +57,14 @@ def claim(found: Mapping[str, Versioned], book: str, bar: datetime, now: datetim
 
 
 def lease(
-    found: Mapping[str, Versioned], book: str, bar: datetime, token: int, now: datetime, seconds: int
+    found: Mapping[str, Versioned], book: str, bar: datetime, token: int, owner: str, until: datetime
 ) -> Write:
-    """The write that takes the book for `seconds`, if nobody else has taken it since it was read."""
+    """The write that takes the book until `until`, if nobody else has taken it since it was read.
+
+    `owner` is unlike any other claim's: a store may take two writes of the same content for one.
+    """
     before = found[book_key(book)]
-    document = {**(before.data or {}), "lease": {"token": token, "bar": bar, "until": now + timedelta(seconds=seconds)}}
+    document = {**(before.data or {}), "lease": {"token": token, "owner": owner, "bar": bar, "until": until}}
     return Write(book_key(book), document, before.version)
 
 

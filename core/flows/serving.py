@@ -8,8 +8,7 @@ from functools import partial
 from core.domain import forecast
 from core.domain.bars import Floats, close_time
 from core.domain.features import SETS
-from core.domain.forecast import MEMBERS, BadModel, Meta, Model
-from core.domain.forecast.manifest import FILES, MANIFEST
+from core.domain.forecast import FILES, MANIFEST, BadModel, Meta, Model
 from core.domain.state import Book
 from core.flows.gather import together
 from core.ports import Document, Missing, Unavailable, World
@@ -78,8 +77,3 @@ def unusable(model: Model, row: Floats) -> Problem | None:
         return None
     return "feature_unknown", f"{', '.join(names[:5])} could not be computed, and the model never learned without"
 
-
-def score(model: Model, row: Floats) -> tuple[float, dict[str, float]]:
-    """p(up) of one row, and each member's own."""
-    rows = row[None, :]
-    return float(model.predict(rows)[0]), dict(zip(MEMBERS, model.members(rows)[0].tolist(), strict=True))

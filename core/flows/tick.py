@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache, partial
 
 import msgspec
@@ -27,7 +27,7 @@ from core.flows import vix, window
 from core.flows.claim import book_key, claim, lease, plain, released, state_of, switch_keys, tick_key
 from core.flows.gather import attempt, together
 from core.flows.record import alerts, answer, book_document, brief, record_of
-from core.flows.serving import Problem, live_model, mismatched, pointer_key, score, unusable, version_of
+from core.flows.serving import Problem, live_model, mismatched, pointer_key, unusable, version_of
 from core.ports import Conflict, Document, Unavailable, Versioned, Watch, World, Write
 
 log = logging.getLogger("hourhand.tick")
@@ -96,7 +96,8 @@ def tick(world: World, book: Book, at: datetime) -> Document:
         return dict(mine.record["answer"])
     if mine.answer != "mine":
         return brief("busy" if mine.answer == "busy" else "superseded", book, bar, mine.reason)
-    taken = lease(found, book.id, bar, mine.token, world.clock.now(), world.lease_s)
+    until = world.clock.now() + timedelta(seconds=world.lease_s)
+    taken = lease(found, book.id, bar, mine.token, world.owner(), until)
     try:
         if mine.record:
             return _resume(world, book, bar, at, found, mine.record, taken)
@@ -227,7 +228,7 @@ def _decide(run: Tick, gathered: Gathered) -> Decided:
         row = dict(list(known.items())[:width])
         problem = unusable(model, values[:width])
         if problem is None:
-            p_up, members = score(model, values[:width])
+            p_up, members = model.score(values[:width])
             context = [known[name] for name in CONTEXT.names]
     price = float(bars.close[-1]) if len(bars) and moment(bars.time[-1]) == run.bar else math.nan
     seen = view(book, gathered.state, run.bar, _mode(gathered.watch), problem, price, p_up, context)

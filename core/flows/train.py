@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from core.domain.bars import Bars, Floats, bar_before, close_time, moment
 from core.domain.ensemble import Artefact, Fitted, Gate, Judgement, Training, export, fit, judge, verdict
 from core.domain.features import SETS, compute
-from core.domain.forecast import Meta, digest
-from core.domain.forecast.manifest import MANIFEST
+from core.domain.forecast import MANIFEST, Meta, digest
 from core.domain.labels import direction
 from core.domain.splits import hold_out
 from core.domain.state import Book

@@ -212,6 +212,12 @@ def test_a_terminal_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == ""
 
 
+def test_plain_lines_go_to_stderr_where_they_are_asked_for() -> None:
+    code = "import logging; from core.adapters import json_log as j; j.setup(plain=True); logging.warning('token=abcd')"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr[8:]) == ("", " warning token=[redacted]\n")
+
+
 @pytest.mark.parametrize("service", ["tick", None])
 def test_without_a_terminal_lines_go_to_stdout(service: str | None) -> None:
     code = "from core.adapters import json_log; import logging; json_log.setup(); logging.warning('%s', 'sesame-open')"

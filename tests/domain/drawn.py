@@ -27,6 +27,7 @@ RULES = Rules(
 )
 POLICY = Policy()
 CALM = {"price": 40_000.0, "p_up": 0.5, "atr": 400.0, "atr_ratio": 0.01, "volatility_ratio": 1.0}
+CALM |= {"vix": 20.0, "vix_change": 0.0}
 
 FLAT = Holding(cash=Decimal(10000))
 LONG = Holding(
@@ -49,7 +50,8 @@ SHORT = Holding(
 
 def seen(**changes: Any) -> View:
     """A view at BAR with the VIX at 20, where nothing moves the threshold: it is 0.05."""
-    return View(**{"book": "btc", "bar": BAR, "mode": "run", "holding": FLAT, "vix": 20.0, "vix_change": 0.0} | CALM | changes)
+    plain: dict[str, Any] = {"book": "btc", "bar": BAR, "mode": "run", "holding": FLAT}
+    return View(**plain | CALM | changes)
 
 
 def _decimal(draw: Random, low: float, high: float, places: int) -> Decimal:

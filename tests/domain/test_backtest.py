@@ -37,8 +37,8 @@ BOOK = Book(
 
 def bars_of(*prices: tuple[float, float, float, float]) -> Bars:
     time = epoch(START) + 3600 * np.arange(len(prices), dtype=np.int64)
-    columns = np.array(prices, np.float64).T
-    return Bars(time, *(column.copy() for column in columns), np.ones(len(prices)))
+    opened, high, low, close = np.array(prices, np.float64).T.copy()
+    return Bars(time, opened, high, low, close, np.ones(len(prices)))
 
 
 def calm(count: int, atr: float = 100.0) -> np.ndarray:
@@ -153,7 +153,7 @@ def test_equity_is_what_the_fills_alone_say(seed: int) -> None:
         position = sum((fill.signed for fill in fills), ZERO)
         paid = sum((fill.signed * fill.price + fill.fee + fill.interest for fill in fills), ZERO)
         assert abs(equity - (EAGER.policy.capital - paid + position * Decimal(str(closes[i])))) < Decimal("1e-15")
-    assert result.state.peak == max(result.equity + [EAGER.policy.capital])
+    assert result.state.peak == max([*result.equity, EAGER.policy.capital])
 
 
 @given(st.integers(0, 10_000), st.integers(1, COUNT - 1))

@@ -26,10 +26,9 @@ def synthetic(size: int, seed: int) -> tuple[Floats, Floats, NDArray[np.int64]]:
     for t in range(1, len(rows)):
         rows[t] += 0.98 * rows[t - 1]
     price = np.cumsum(0.25 * np.tanh(rows[:, 0]) + random.normal(size=len(rows)))
-    t = np.arange(size)
-    known = t + 7 < size
-    y = np.where(known, price[t + 7] > price[t + 1], np.nan).astype(float)
-    return rows[:size], y, np.minimum(t + 7, size - 1)
+    at = np.arange(size)
+    y = np.where(at + 7 < size, price[at + 7] > price[at + 1], np.nan).astype(float)
+    return rows[:size], y, np.minimum(at + 7, size - 1)
 
 
 @lru_cache
@@ -164,10 +163,10 @@ class Says:
         self.stacked, self.given = stacked, members
 
     def predict(self, rows: Floats) -> Floats:
-        return self.stacked[rows[:, 0].astype(int)]
+        return self.stacked.take(rows[:, 0].astype(int))
 
     def members(self, rows: Floats) -> Floats:
-        return self.given[rows[:, 0].astype(int)]
+        return self.given.take(rows[:, 0].astype(int), axis=0)
 
 
 def test_a_judgement_compares_with_the_base_rate_and_the_plain_mean() -> None:

@@ -31,25 +31,26 @@ def said(policy: Policy = POLICY, rules: Rules = RULES, **changes: Any) -> str:
     [
         (
             {"p_up": 0.6123},
-            "go long 0.125, because the forecast is above the long threshold. p(up) is 0.6123; long above 0.550, short "
-            "below 0.450 (base 0.050, no adjustment). Size 0.125 at about 40000.0, set by risk per trade on an equity of "
-            "10,000.00; the protective stop rests at 39200.0.",
+            "go long 0.125, because the forecast is above the long threshold. "
+            "p(up) is 0.6123; long above 0.550, short below 0.450 (base 0.050, no adjustment). "
+            "Size 0.125 at about 40000.0, set by risk per trade on an equity of 10,000.00; "
+            "the protective stop rests at 39200.0.",
         ),
         (
             {"p_up": 0.5, "vix": 30.0, "vix_change": 0.5, "win_rate": 0.7},
-            "stay out, because the forecast lies between the thresholds. p(up) is 0.5000; long above 0.595, short below "
-            "0.405 (base 0.050, -0.005 for recent trades, +0.020 for VIX, +0.030 for VIX spike).",
+            "stay out, because the forecast lies between the thresholds. p(up) is 0.5000; long above 0.595, "
+            "short below 0.405 (base 0.050, -0.005 for recent trades, +0.020 for VIX, +0.030 for VIX spike).",
         ),
         (
             {"holding": SHORT, "p_up": 0.54},
-            "close the short 0.1, because the forecast no longer supports the short position. p(up) is 0.5400; long above "
-            "0.550, short below 0.450 (base 0.050, no adjustment). No new position is opened: the forecast lies between "
-            "the thresholds.",
+            "close the short 0.1, because the forecast no longer supports the short position. "
+            "p(up) is 0.5400; long above 0.550, short below 0.450 (base 0.050, no adjustment). "
+            "No new position is opened: the forecast lies between the thresholds.",
         ),
         (
             {"holding": LONG, "p_up": 0.55},
-            "keep the long 0.1, because the signal that opened the position still stands. p(up) is 0.5500; long above "
-            "0.550, short below 0.450 (base 0.050, no adjustment).",
+            "keep the long 0.1, because the signal that opened the position still stands. "
+            "p(up) is 0.5500; long above 0.550, short below 0.450 (base 0.050, no adjustment).",
         ),
         (
             {"holding": LONG, "p_up": 0.9, "problem": ("window_gap", "bars are missing before noon")},

@@ -167,9 +167,7 @@ def test_a_stop_that_is_not_touched_rests(holding: Holding, high: float, low: fl
     assert after(account(holding), (high + low) / 2, high, low).fills == ()
 
 
-@pytest.mark.parametrize(
-    ("holding", "opened", "price"), [(LONG, 37_000.0, "36981.5"), (SHORT, 43_000.0, "43021.5")]
-)
+@pytest.mark.parametrize(("holding", "opened", "price"), [(LONG, 37_000.0, "36981.5"), (SHORT, 43_000.0, "43021.5")])
 def test_a_gap_through_the_stop_is_filled_at_the_open_and_worse(holding: Holding, opened: float, price: str) -> None:
     """37,000 x 0.9995 and 43,000 x 1.0005."""
     (fill,) = after(account(holding), opened, opened + 100, opened - 100, COSTS).fills
@@ -232,10 +230,9 @@ def test_an_order_is_accepted_once() -> None:
 def test_it_remembers_at_least_the_last_sixteen_bars_orders() -> None:
     found = Account(holding=FLAT)
     orders = [replace(ENTRY, id=f"order{i}") for i in range(200)]
-    for order in orders:
+    for i, order in enumerate(orders):
         found = replace(accept(found, order), pending=())
-        assert set(found.known) >= {order.id for order in orders[max(0, orders.index(order) - 31) : orders.index(order) + 1]}
-    assert len(found.known) == 32
+        assert found.known == tuple(known.id for known in orders[max(0, i - 31) : i + 1])
 
 
 # --- over many bars -------------------------------------------------------------------------------------------------

