@@ -109,10 +109,9 @@ class App:
 
             return FilesMarket(market.path, book.timeframe)
         if venue.id == "bitbank":
-            from core.adapters.bitbank_market import BitbankMarket
+            from core.adapters.bitbank_market import URL, BitbankMarket
 
-            url = venue.urls.get("public")
-            return BitbankMarket(book.symbol, book.timeframe, self.clock, **({"url": url} if url else {}))
+            return BitbankMarket(book.symbol, book.timeframe, self.clock, str(venue.urls.get("public", URL)))
         from core.adapters.ccxt_market import CcxtMarket
 
         return CcxtMarket(venue.id, book.symbol, book.timeframe, venue.urls, self.clock)
@@ -158,7 +157,7 @@ class App:
 
         return STRUCTURE
 
-    def answering(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+    def answering(self, headers: json_log.Headers) -> AbstractContextManager[None]:
         """While this lasts, log lines carry the trace of the request with these headers."""
         return json_log.context(headers, self.settings.log.project)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,10 +15,15 @@ from core.wiring import App, app_of_function
 
 if TYPE_CHECKING:
     from flask import Request
+    from werkzeug.datastructures import Headers
 
 log = logging.getLogger("hourhand.http")
 STATUS = {"busy": 503, "failed": 500, "bad_request": 400}
-SEVERITY = ("bad_request", "failed", "busy")  # of several books' answers, the first of these that occurs is the answer's
+SEVERITY = (
+    "bad_request",
+    "failed",
+    "busy",
+)  # of several books' answers, the first of these that occurs is the answer's
 HEADERS = {"Content-Type": "application/json"}
 
 
@@ -91,7 +96,7 @@ def _body(request: Request) -> Body:
 EXAMPLE = 'give {"book": "btc-jpy-1h", "at": "2024-05-01T13:00:05Z"}, or nothing'
 
 
-def _scheduled(headers: Mapping[str, Any]) -> datetime | None:
+def _scheduled(headers: Headers) -> datetime | None:
     """The time that Cloud Scheduler meant: the same in every retry of a run."""
     text = headers.get("X-CloudScheduler-ScheduleTime")
     if not text:

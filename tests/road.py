@@ -89,12 +89,10 @@ def drawn(count: int = 2600, seed: int = 3) -> Bars:
     opened = np.concatenate([[40_000.0], close[:-1]])
     spread = np.abs(rng.normal(0, 0.003, count)) * close
     start = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
-    columns = [opened, np.maximum(opened, close) + spread, np.minimum(opened, close) - spread, close]
-    return Bars(
-        start + 3600 * np.arange(count, dtype=np.int64),
-        *(np.round(column, 1) for column in columns),  # type: ignore[arg-type]
-        np.round(rng.lognormal(3, 1, count), 3),
-    )
+    high, low = np.maximum(opened, close) + spread, np.minimum(opened, close) - spread
+    opened, high, low, close = (np.round(column, 1) for column in (opened, high, low, close))
+    volume = np.round(rng.lognormal(3, 1, count), 3)
+    return Bars(start + 3600 * np.arange(count, dtype=np.int64), opened, high, low, close, volume)
 
 
 def small_book(features: str = "core12", **policy: Any) -> Book:

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 failed, 2 wrong use. `--json` prints one JSON object on st
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from core.adapters import json_log
 from core.ports import Conflict, Missing, Unavailable
 from core.settings import SettingsError
 
@@ -27,7 +27,7 @@ class Failed(ValueError):
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    json_log.setup("WARNING", plain=True)
     module, name = arguments.run
     try:
         document, text = getattr(import_module(f"core.cli.{module}"), name)(arguments)
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(1, "stopped; what was written down stands")
     if arguments.json:
-        print(msgspec.json.encode(document, decimal_format="number", enc_hook=str).decode())
+        print(msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode(document).decode())
     elif text:
         print(text)
     return 1 if document.get("outcome") == "failed" else 0
@@ -51,12 +51,16 @@ def _fail(code: int, message: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     every = argparse.ArgumentParser(add_help=False)
-    every.add_argument("--config", type=Path, metavar="FILE", help="settings (default: HOURHAND_CONFIG, else paper.toml)")
+    every.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (default: HOURHAND_CONFIG, else paper.toml)"
+    )
     every.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     one = argparse.ArgumentParser(add_help=False)
     one.add_argument("--book", metavar="ID", help="which book (default: all of them)")
     time = argparse.ArgumentParser(add_help=False)
-    time.add_argument("--at", type=moment_of, metavar="TIME", help="as if it were this time, such as 2024-05-01T13:00:05Z")
+    time.add_argument(
+        "--at", type=moment_of, metavar="TIME", help="as if it were this time, such as 2024-05-01T13:00:05Z"
+    )
 
     parser = argparse.ArgumentParser(prog="hourhand", description="Trades crypto by the hour, and nothing in between.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -67,13 +71,19 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     demo = command("demo", "demo", "train, walk through days of ticks over HTTP, and report")
-    demo.add_argument("--bars", type=Path, metavar="FILE", help="your own bars (parquet or CSV) instead of a simulated market")
+    demo.add_argument(
+        "--bars", type=Path, metavar="FILE", help="your own bars (parquet or CSV) instead of a simulated market"
+    )
     demo.add_argument("--vix", type=Path, metavar="FILE", help="daily VIX closes (parquet or CSV) for --bars")
     demo.add_argument("--symbol", default="BTC/USDT", help="what --bars holds (default: BTC/USDT)")
-    demo.add_argument("--features", choices=("core12", "vix53"), help="feature set (default: vix53, or core12 without VIX)")
+    demo.add_argument(
+        "--features", choices=("core12", "vix53"), help="feature set (default: vix53, or core12 without VIX)"
+    )
     demo.add_argument("--from", dest="since", type=moment_of, metavar="TIME", help="first bar to trade")
     demo.add_argument("--to", dest="until", type=moment_of, metavar="TIME", help="end of the walk")
-    demo.add_argument("--days", type=_days, default=30, help="days to walk when --from or --to is not given (default: 30)")
+    demo.add_argument(
+        "--days", type=_days, default=30, help="days to walk when --from or --to is not given (default: 30)"
+    )
     demo.add_argument("--out", type=Path, default=Path("var/demo"), metavar="FOLDER", help="where all of it is written")
 
     download = command("download", "research", "fetch the past of each book's market, to be trained on", one)
@@ -112,4 +122,3 @@ def _days(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: give a number of days, 1 or more")
     return int(text)
-

@@ -149,5 +149,6 @@ def _post(pool: PoolManager, url: str, body: bytes) -> None:
         if reply.status != 503:
             break
         time.sleep(0.5)
-    raise Failed(f"the tick function answered {reply.status} to {body.decode()}: {reply.data.decode(errors='replace')[:500]}")
-
+    raise Failed(
+        f"the tick function answered {reply.status} to {body.decode()}: {reply.data.decode(errors='replace')[:500]}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from argparse import Namespace
+from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -47,7 +48,9 @@ def tick(arguments: Namespace) -> Answer:
     app_ = opened(arguments)
     at = arguments.at or app_.clock.now()
     answers = [flow(app_.world(book.id), book, at) for book in chosen(app_, arguments)]
-    return _several(answers), "\n".join(said.get("explanation") or f"{said['outcome']}: {said['reason']}" for said in answers)
+    return _several(answers), "\n".join(
+        said.get("explanation") or f"{said['outcome']}: {said['reason']}" for said in answers
+    )
 
 
 def _several(answers: list[Document]) -> Document:
@@ -64,7 +67,9 @@ def _told(book: Document) -> str:
     lines = [f"{book['id']}  {book['symbol']}  {str(book['mode']).upper()}"]
     for scope, switch in book["switches"].items():
         if switch:
-            lines.append(f"  switch ({scope})  {switch.get('mode')} by {switch.get('by')}: {switch.get('reason') or 'no reason given'}")
+            lines.append(
+                f"  switch ({scope})  {switch.get('mode')} by {switch.get('by')}: {switch.get('reason') or 'no reason'}"
+            )
     if "position" in book:
         lines += [
             f"  bar        {book['bar'] or 'no tick yet'}",
@@ -97,7 +102,9 @@ def _flip(arguments: Namespace, mode: Any) -> Answer:
     app_ = opened(arguments)
     scope = "global" if arguments.book is None else chosen(app_, arguments)[0].id
     document = switches.flip(app_.state, scope, mode, getpass.getuser(), arguments.reason, app_.clock.now())
-    modes = "; ".join(f"{book['id']} is now in mode {book['mode']}" for book in status_flow(app_.state, app_.books)["books"])
+    modes = "; ".join(
+        f"{book['id']} is now in mode {book['mode']}" for book in status_flow(app_.state, app_.books)["books"]
+    )
     return document, f"switches/{scope} says {mode}. {modes}."
 
 
@@ -118,9 +125,8 @@ def _record(app_: App, book: Book, at: datetime | None) -> Document:
         key = tick_key(book.id, bar_before(at, book.timeframe))
         found = app_.state.read([key])[key].data
     else:
-        found = None
-        for found in _records(app_, book):
-            pass
+        newest = deque(_records(app_, book), maxlen=1)
+        found = newest[0] if newest else None
     if found is None:
         raise Failed(f"there is no record of {book.id}" + (f" for {at.isoformat()}" if at else "") + ": has it ticked?")
     return found

@@ -39,7 +39,9 @@ def download(arguments: Namespace) -> Answer:
     for book in chosen(app, arguments):
         until = close_time(bar_before(app.clock.now(), book.timeframe), book.timeframe)
         with progress(arguments.json) as show:
-            bars = past(app.world(book.id), book.timeframe, until - timedelta(days=days), until, lambda s: show("history", s))
+            bars = past(
+                app.world(book.id), book.timeframe, until - timedelta(days=days), until, lambda s: show("history", s)
+            )
         gaps = int((unbroken(bars, book.timeframe)[1:] == 1).sum())
         first, last = (moment(bars.time[i]).isoformat() if len(bars) else None for i in (0, -1))
         told.append({"book": book.id, "bars": len(bars), "first": first, "last": last, "gaps": gaps})

@@ -48,7 +48,7 @@ def serve(arguments: Namespace) -> Answer:
     return {"outcome": "done"}, ""
 
 
-def _nothing(environ: object, start: object) -> list[bytes]:
+def _nothing(_: object, start: object) -> list[bytes]:
     start("404 Not Found", [("Content-Type", "text/plain")])  # type: ignore[operator]
     return [f"there are {', '.join('/' + name for name in FUNCTIONS)} here\n".encode()]
 

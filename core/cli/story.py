@@ -53,7 +53,7 @@ def written(app: App, book: Book, bars: Bars, trained: Document, path: Path) -> 
     }
     page = Report(
         title=f"{book.symbol}, {len(records)} hourly ticks",
-        subtitle=f"{records[0]['bar']:%-d %B %Y} to {records[-1]['bar']:%-d %B %Y}, on paper, features {book.features}",
+        subtitle=_subtitle(app, book, records),
         facts=_facts(figures, trades),
         time=bars.time.tolist(),
         price=bars.close.tolist(),
@@ -65,7 +65,7 @@ def written(app: App, book: Book, bars: Bars, trained: Document, path: Path) -> 
         vix=[_finite(record["view"]["vix"]) for record in records],
         trades=_trades(state, trades),
         last_decision=figures["last"],
-        numbers=[(name, str(value)) for name, value in records[-1]["decision"]["numbers"].items()],
+        numbers=[(name.replace("_", " "), _short(value)) for name, value in records[-1]["decision"]["numbers"].items()],
         model=_model(trained),
         notes=_notes(app, book, trained),
         reasons=[(REASONS.get(reason, reason), count) for reason, count in figures["reasons"].items()],
@@ -73,6 +73,16 @@ def written(app: App, book: Book, bars: Bars, trained: Document, path: Path) -> 
     )
     path.write_text(render(page), encoding="utf-8")
     return path, figures
+
+
+def _subtitle(app: App, book: Book, records: Sequence[Document]) -> str:
+    first, last = (f"{record['bar'].day} {record['bar']:%B %Y}" for record in (records[0], records[-1]))
+    prices = "simulated prices" if app.settings.market.source == "simulated" else "prices from a file"
+    return f"{prices}, paper money, {book.features}: {first} to {last}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _hold(book: Book, bars: Bars) -> list[float]:
@@ -166,7 +176,11 @@ def _notes(app: App, book: Book, trained: Document) -> list[str]:
         f"at a taker fee of {rules.taker:%}, with stops taken pessimistically inside the bar.",
     ]
     if trained["warnings"]:
-        notes.insert(0, f"The publishing gate refused this model: {'; '.join(trained['warnings'])}. It traded all the same, on paper, so that the road can be seen.")
+        notes.insert(
+            0,
+            f"The publishing gate refused this model: {'; '.join(trained['warnings'])}. "
+            "It traded all the same, on paper, so that the road can be seen.",
+        )
     if app.settings.market.source == "simulated":
         notes.insert(0, f"The prices are simulated, and so is the VIX. {app.simulated_structure()}")
     return notes
@@ -175,19 +189,21 @@ def _notes(app: App, book: Book, trained: Document) -> list[str]:
 def summary(figures: Document, page: Path) -> str:
     model = figures["model"]
     gate = "; ".join(model["warnings"]) or "it passed"
-    reasons = "\n".join(f"    {count:>5}  {REASONS.get(reason, reason)}" for reason, count in figures["reasons"].items())
+    reasons = "\n".join(
+        f"    {count:>5}  {REASONS.get(reason, reason)}" for reason, count in figures["reasons"].items()
+    )
     return f"""
-{figures['ticks']} ticks through the function, {figures['traded']} of them with orders, {figures['refused']} refused
+{figures["ticks"]} ticks through the function, {figures["traded"]} of them with orders, {figures["refused"]} refused
 
-  return         {figures['return']:+8.2%}    (buy and hold {figures['buy_and_hold']:+.2%})
-  max drawdown   {figures['max_drawdown']:8.2%}
-  trades closed  {figures['trades']:8}    costs paid {figures['costs']:,.0f}
-  model          {model['version']}, AUC {model['metrics']['auc']:.4f}; the publishing gate: {gate}
+  return         {figures["return"]:+8.2%}    (buy and hold {figures["buy_and_hold"]:+.2%})
+  max drawdown   {figures["max_drawdown"]:8.2%}
+  trades closed  {figures["trades"]:8}    costs paid {figures["costs"]:,.0f}
+  model          {model["version"]}, AUC {model["metrics"]["auc"]:.4f}; the publishing gate: {gate}
 
   what was decided
 {reasons}
 
   the last decision
-    {figures['last']}
+    {figures["last"]}
 
 The report: {page}"""

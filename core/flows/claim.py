@@ -56,9 +56,7 @@ def claim(found: Mapping[str, Versioned], book: str, bar: datetime, now: datetim
     return Claim("mine", token, record)
 
 
-def lease(
-    found: Mapping[str, Versioned], book: str, bar: datetime, token: int, owner: str, until: datetime
-) -> Write:
+def lease(found: Mapping[str, Versioned], book: str, bar: datetime, token: int, owner: str, until: datetime) -> Write:
     """The write that takes the book until `until`, if nobody else has taken it since it was read.
 
     `owner` is unlike any other claim's: a store may take two writes of the same content for one.
@@ -82,4 +80,3 @@ def plain(value: object) -> Document:
     """A struct as a document: decimals as text, times as times, tuples as lists."""
     document: Document = msgspec.msgpack.decode(msgspec.msgpack.encode(value))
     return document
-

@@ -76,4 +76,3 @@ def unusable(model: Model, row: Floats) -> Problem | None:
     if not names:
         return None
     return "feature_unknown", f"{', '.join(names[:5])} could not be computed, and the model never learned without"
-

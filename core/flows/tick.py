@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
+from typing import Any
 
 import msgspec
 
@@ -117,7 +118,7 @@ def _fresh(
 ) -> Document:
     state = _state(found, book)
     bars, problem = window.window(world, book, bar, state.bar, found[window.key(book)].data, last)
-    calls = [
+    calls: list[Callable[[], Any]] = [
         partial(world.state.commit, [taken]),
         partial(world.state.watch, switch_keys(book.id)),
         partial(world.exchange.look, book.id, bars),
@@ -161,7 +162,10 @@ def _state(found: Mapping[str, Versioned], book: Book) -> BookState:
 
 
 def _late(run: Tick) -> Problem | None:
-    late, limit = (run.world.clock.now() - close_time(run.bar, run.book.timeframe)).total_seconds(), run.book.max_lateness_s
+    late, limit = (
+        (run.world.clock.now() - close_time(run.bar, run.book.timeframe)).total_seconds(),
+        run.book.max_lateness_s,
+    )
     return ("too_late", f"the bar closed {late:.0f} s ago; the limit is {limit} s") if limit and late > limit else None
 
 
@@ -182,7 +186,7 @@ def _usable(model: Model | Problem, run: Tick, problem: Problem | None) -> tuple
 
 
 def _decide_and_write_down(run: Tick, gathered: Gathered) -> tuple[Tick, BookState, Document]:
-    """The decision, committed with its inputs and intents in a transaction in which the switch is still as it was read."""
+    """The decision, committed with its inputs and intents on condition that the switch is still as it was read."""
     for attempts_left in reversed(range(ATTEMPTS)):
         decided = _decide(run, gathered)
         state = conclude(gathered.state, run.bar, decided.view.price, decided.decision)
@@ -203,7 +207,9 @@ def _decide_and_write_down(run: Tick, gathered: Gathered) -> tuple[Tick, BookSta
             *alerts(run.book, run.bar, said, gathered.news),
         ]
         try:
-            run = run.commit(book_document(state, said, released(run.lease) if done else run.lease), writes, gathered.watch)
+            run = run.commit(
+                book_document(state, said, released(run.lease) if done else run.lease), writes, gathered.watch
+            )
         except Conflict:
             if not attempts_left or not run.still_ours():
                 raise
@@ -249,14 +255,22 @@ def _mode(watch: Watch) -> Mode:
 
 
 def _resume(
-    world: World, book: Book, bar: datetime, at: datetime, found: Mapping[str, Versioned], record: Document, taken: Write
+    world: World,
+    book: Book,
+    bar: datetime,
+    at: datetime,
+    found: Mapping[str, Versioned],
+    record: Document,
+    taken: Write,
 ) -> Document:
     """A tick for this bar died after it had decided: what it wrote down stands, and is carried out."""
     state, stored = _state(found, book), found[window.key(book)].data
     bars = unpack(stored["bars"]) if stored else empty()
     versions, _ = together([partial(world.state.commit, [taken]), partial(world.exchange.look, book.id, bars)])
     log.warning("going on with a decision that an earlier invocation wrote down")
-    return _act(Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)]), state, record)
+    return _act(
+        Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)]), state, record
+    )
 
 
 def _act(run: Tick, state: BookState, record: Document) -> Document:

@@ -94,7 +94,9 @@ def _fit_and_judge(
 def _rows(world: World, book: Book, training: Training, bars: Bars, at: datetime) -> Rows:
     features = SETS[book.features]
     if len(bars) <= features.lookback:
-        raise ValueError(f"{len(bars)} bars of history are too few: one row of {features.name} takes {features.lookback}")
+        raise ValueError(
+            f"{len(bars)} bars of history are too few: one row of {features.name} takes {features.lookback}"
+        )
     vix = daily_history(world.vix, at)
     values = compute(features, bars, book.timeframe, vix, book.vix_max_age_s)
     labels, ends = direction(bars, training.horizon, training.cost)

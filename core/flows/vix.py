@@ -70,7 +70,7 @@ def refresh(
     failures = [complaint] if complaint else []
     for name, source in sources:
         try:
-            daily = _fetched(name, source, now, old)
+            daily = _fetched(source, now, old)
         except Unavailable as error:
             failures.append(f"{name}: {error}")
             continue
@@ -118,7 +118,7 @@ def _newest_possible(at: int) -> int:
     return midnight - {6: 1, 0: 2}.get(weekday, 0) * DAY
 
 
-def _fetched(name: str, source: DailySource, now: datetime, old: Daily) -> Daily:
+def _fetched(source: DailySource, now: datetime, old: Daily) -> Daily:
     """Raises Unavailable, also for an answer that is empty or older than what is known."""
     daily = _until(source.history(now), now)
     if not len(daily):

@@ -330,7 +330,7 @@ def test_nothing_is_sent_while_an_order_is_unsettled(mode: Mode) -> None:
 
 
 @given(cases)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_the_intents_lead_to_the_target(case: Case) -> None:
     decision = case.decision
     moved = sum((i.amount if i.side == "buy" else -i.amount for i in decision.intents), ZERO)
@@ -341,7 +341,7 @@ def test_the_intents_lead_to_the_target(case: Case) -> None:
 
 
 @given(cases)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_an_exit_closes_all_that_is_held_and_no_more(case: Case) -> None:
     held = case.view.holding.position
     for intent in case.decision.intents:
@@ -352,7 +352,7 @@ def test_an_exit_closes_all_that_is_held_and_no_more(case: Case) -> None:
 
 
 @given(entries)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_an_entry_keeps_to_lots_limits_and_risk(case: Case) -> None:
     (intent,) = (intent for intent in case.decision.intents if intent.leg == "entry")
     view, rules = case.view, case.rules
@@ -370,7 +370,7 @@ def test_an_entry_keeps_to_lots_limits_and_risk(case: Case) -> None:
 
 
 @given(entries)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_no_entry_but_for_a_clean_run(case: Case) -> None:
     view = case.view
     assert view.mode == "run"
@@ -383,7 +383,7 @@ def test_no_entry_but_for_a_clean_run(case: Case) -> None:
 
 
 @given(cases, st.sampled_from(["reduce", "halt", "flatten"]))
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_no_switch_but_run_ever_adds_risk(case: Case, mode: Mode) -> None:
     view = msgspec.structs.replace(case.view, mode=mode)
     decision = decide(view, case.policy, case.rules)
@@ -395,7 +395,7 @@ def test_no_switch_but_run_ever_adds_risk(case: Case, mode: Mode) -> None:
 
 
 @given(cases)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_a_recorded_decision_is_made_again_from_its_record(case: Case) -> None:
     """View, policy and rules, written down as a tick does and read back, NaN included."""
     view = msgspec.convert(plain(case.view), View)
@@ -410,7 +410,7 @@ def test_nan_in_a_view_survives_the_record() -> None:
 
 
 @given(cases)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_the_numbers_can_be_stored_and_printed(case: Case) -> None:
     msgspec.json.encode(case.decision)
     assert all(number is None or isinstance(number, float | str | int) for number in case.decision.numbers.values())

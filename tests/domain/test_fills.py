@@ -286,7 +286,7 @@ seeds = st.integers(0, 2**20)
 
 
 @given(seeds)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_equity_is_what_the_fills_alone_say(seed: int) -> None:
     """Told without averages or stops: what was paid, what was received, and what is left at today's price."""
     bars, states = walked(seed)
@@ -300,7 +300,7 @@ def test_equity_is_what_the_fills_alone_say(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_cash_is_capital_and_realised_profit_less_costs(seed: int) -> None:
     _, states = walked(seed)
     holding, realised, costs = FLAT, ZERO, ZERO
@@ -312,7 +312,7 @@ def test_cash_is_capital_and_realised_profit_less_costs(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_every_fill_is_at_a_price_against_us_on_the_tick_and_in_lots(seed: int) -> None:
     bars, states = walked(seed)
     for fill in every_fill(states).values():
@@ -325,7 +325,7 @@ def test_every_fill_is_at_a_price_against_us_on_the_tick_and_in_lots(seed: int) 
 
 
 @given(seeds)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_stop_is_never_filled_better_than_its_price_or_the_open(seed: int) -> None:
     bars, states = walked(seed)
     resting = None
@@ -346,7 +346,7 @@ def test_these_walks_hold_everything_that_can_happen() -> None:
 
 
 @given(seeds, st.integers(0, 59))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_advance_is_through_bar_by_bar_and_the_second_time_nothing(seed: int, cut: int) -> None:
     bars = drawn_bars(seed, 60)
     start = accept(Account(holding=FLAT, bar=BAR - HOUR), replace(ENTRY, bar=BAR - HOUR))

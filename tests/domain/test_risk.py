@@ -105,7 +105,8 @@ def test_size_never_exceeds_the_leverage() -> None:
 
 @pytest.mark.parametrize(("equity", "price", "distance"), [(0, 1, 1), (-5, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, -2)])
 def test_without_equity_price_or_distance_nothing_is_held(equity: int, price: int, distance: int) -> None:
-    assert size(Decimal(equity), Decimal(price), Decimal(distance), Decimal("0.01"), Decimal(1))[0] == 0
+    found = size(Decimal(equity), Decimal(price), Decimal(distance), Decimal("0.01"), Decimal(1))
+    assert found == (0, "no_equity")
 
 
 @given(decimals("1", "1000000"), decimals("0.01", "90000"), decimals("0.0001", "9000"), decimals("0.0001", "0.1"))

@@ -135,7 +135,7 @@ def test_what_it_remembers_of_fills_and_trades_is_limited() -> None:
 
 
 @given(st.integers(0, 2**20), st.integers(1, 7))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_the_trades_are_the_change_of_cash_whenever_the_book_is_flat(seed: int, often: int) -> None:
     """Settled after every few bars, or one, over an account that trades without sense."""
     _, accounts = walked(seed)

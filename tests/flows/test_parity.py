@@ -1,4 +1,4 @@
-"""What was tested is what trades: ticks replayed over real bars give the backtest's decisions, fills and equity, exactly."""
+"""What was tested is what trades: ticks replayed over real bars give the backtest's decisions, fills and equity."""
 
 from __future__ import annotations
 

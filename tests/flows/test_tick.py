@@ -406,7 +406,9 @@ class Mortal:
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize(("port", "call", "skip"), [("state", "commit", 1), ("exchange", "submit", 0), ("state", "commit", 2)])
+@pytest.mark.parametrize(
+    ("port", "call", "skip"), [("state", "commit", 1), ("exchange", "submit", 0), ("state", "commit", 2)]
+)
 def test_a_tick_that_died_is_carried_out_once_by_the_next_call(port: str, call: str, skip: int, after: bool) -> None:
     whole, index = entered()
     made = road(small_book(**EAGER))
@@ -500,5 +502,3 @@ def test_a_recorded_tick_can_be_decided_again_from_its_record() -> None:
         assert again(written) == msgspec.convert(written["decision"], Decision)
         actions.add(written["decision"]["action"])
     assert len(actions) > 1
-
-
