@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from core.ports import Document, Write
@@ -19,6 +20,8 @@ VALUES: Final = 10_000  # Firestore: 40,000 index entries a document, two for a 
 DEPTH: Final = 20
 NAME_BYTES: Final = 1_500
 ALLOWED: Final = "None, bool, int, float, str, bytes, aware datetime, list and dict with str keys"
+# Where a value stands: a key, or (where its parent stands, its name or index). Spelt out only for an error.
+Place = str | tuple[Any, str | int]
 _RESERVED: Final = re.compile(r"__.*__", re.DOTALL)
 
 
@@ -94,14 +97,16 @@ def _fits(part: str) -> bool:
     return _length(part, repr(part)) <= NAME_BYTES
 
 
-def _length(text: str, at: str) -> int:
+def _length(text: str, at: Place) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:
-        raise ValueError(f"{at} is not text that can be stored ({error.reason}): remove the lone surrogates") from None
+        raise ValueError(
+            f"{_spelt(at)} is not text that can be stored ({error.reason}): remove the lone surrogates"
+        ) from None
 
 
-def _weigh(value: Any, at: str, tally: _Tally, depth: int) -> None:
+def _weigh(value: Any, at: Place, tally: _Tally, depth: int) -> None:
     tally.values += 1
     kind = type(value)
     if kind is dict:
@@ -111,52 +116,78 @@ def _weigh(value: Any, at: str, tally: _Tally, depth: int) -> None:
     elif kind in _PLAIN:
         tally.size += _PLAIN[kind](value, at)
     else:
-        raise TypeError(f"{at} is of type {kind.__name__}, and a document holds {ALLOWED} only: convert it first")
+        named = f"{_spelt(at)} is of type {kind.__name__}"
+        raise TypeError(f"{named}, and a document holds {ALLOWED} only: convert it first")
 
 
-def _weigh_dict(value: Document, at: str, tally: _Tally, depth: int) -> None:
+def _weigh_dict(value: Document, at: Place, tally: _Tally, depth: int) -> None:
     _check_depth(at, depth)
     for name, item in value.items():
-        here = f"{at}.{name}"
+        here = (at, name)
         if type(name) is not str:
-            raise TypeError(f"{here} has a name of type {type(name).__name__}: names in a document are str")
-        if not name or _RESERVED.fullmatch(name) or _length(name, here) > NAME_BYTES:
-            raise ValueError(f"{here}: a name in a document is not empty, '__x__' or longer than {NAME_BYTES} bytes")
-        tally.size += _length(name, here) + 1
+            raise TypeError(f"{_spelt(here)} has a name of type {type(name).__name__}: names in a document are str")
+        size = _name_size(name)
+        if not size:
+            _length(name, here)
+            raise ValueError(
+                f"{_spelt(here)}: a name in a document is not empty, '__x__' or longer than {NAME_BYTES} bytes"
+            )
+        tally.size += size
         _weigh(item, here, tally, depth + 1)
 
 
-def _weigh_list(value: list[Any], at: str, tally: _Tally, depth: int) -> None:
+@lru_cache(maxsize=4096)
+def _name_size(name: str) -> int:
+    """Bytes that a field's name takes; 0 for a name that is refused. Names repeat in every document of a kind."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return 0
+    return 0 if not name or _RESERVED.fullmatch(name) or size > NAME_BYTES else size + 1
+
+
+def _weigh_list(value: list[Any], at: Place, tally: _Tally, depth: int) -> None:
     _check_depth(at, depth)
     for index, item in enumerate(value):
-        here = f"{at}[{index}]"
+        here = (at, index)
         if type(item) is list:
-            raise TypeError(f"{here} is a list directly inside a list, which Firestore cannot hold: put a dict between")
+            named = _spelt(here)
+            raise TypeError(
+                f"{named} is a list directly inside a list, which Firestore cannot hold: put a dict between"
+            )
         _weigh(item, here, tally, depth + 1)
 
 
-def _check_depth(at: str, depth: int) -> None:
+def _check_depth(at: Place, depth: int) -> None:
     if depth > DEPTH:
-        raise ValueError(f"{at} lies deeper than {DEPTH} levels: make the document flatter")
+        raise ValueError(f"{_spelt(at)} lies deeper than {DEPTH} levels: make the document flatter")
 
 
-def _weigh_int(value: int, at: str) -> int:
+def _weigh_int(value: int, at: Place) -> int:
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{at} does not fit into 64 bits: write it as str")
+        raise ValueError(f"{_spelt(at)} does not fit into 64 bits: write it as str")
     return 8
 
 
-def _weigh_time(value: datetime, at: str) -> int:
+def _weigh_time(value: datetime, at: Place) -> int:
     if value.utcoffset() is None:
-        raise TypeError(f"{at} is a datetime without a time zone: times are aware, in UTC")
+        raise TypeError(f"{_spelt(at)} is a datetime without a time zone: times are aware, in UTC")
     try:
         value.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{at} lies outside of the years 1 to 9999 in UTC") from None
+        raise ValueError(f"{_spelt(at)} lies outside of the years 1 to 9999 in UTC") from None
     return 8
 
 
-_PLAIN: Final[dict[type, Callable[[Any, str], int]]] = {
+def _spelt(at: Place) -> str:
+    """'books/btc.state.trades[3]'"""
+    if isinstance(at, str):
+        return at
+    parent, step = at
+    return _spelt(parent) + (f"[{step}]" if isinstance(step, int) else f".{step}")
+
+
+_PLAIN: Final[dict[type, Callable[[Any, Place], int]]] = {
     type(None): lambda _value, _at: 1,
     bool: lambda _value, _at: 1,
     int: _weigh_int,

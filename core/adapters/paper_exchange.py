@@ -1,4 +1,8 @@
-"""The paper exchange: the backtest's fill model with a lasting memory in the state store (`paper/{book}`)."""
+"""The paper exchange: the backtest's fill model with a lasting memory in the state store (`paper/{book}`).
+
+A fill is remembered by the look that tells of it: walked again over other bars (fewer, after a long pause; more, when
+the venue mends a hole) it would be another fill, and the book would have booked both.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from datetime import timedelta
 
 import msgspec
 
-from core.domain.bars import Bars, moment
+from core.domain.bars import Bars
 from core.domain.fills import Account, Costs, accept, advance
 from core.domain.orders import Answer, Holding, Intent, Rules
 from core.ports import Conflict, StateStore, Unavailable, Write
@@ -29,7 +33,7 @@ class PaperExchange:
             bars = bars[-1:]
         account = advance(known, bars, self._rules, self._costs)
         self._seen[book] = account, stored.version
-        if known.bar and account.bar and account.bar - known.bar > _reach(bars):
+        if account.fills != known.fills or _far(known, account):
             self._remember(book, account, stored.version)
         return account
 
@@ -56,9 +60,8 @@ class PaperExchange:
         self._seen[book] = account, written[_key(book)]
 
 
-def _reach(bars: Bars) -> timedelta:
-    """How far a walk may go before it is remembered: the bars behind it must still be in the next windows."""
-    return min(REMEMBER_AFTER, (moment(bars.time[-1]) - moment(bars.time[0])) / 2) if len(bars) else REMEMBER_AFTER
+def _far(known: Account, account: Account) -> bool:
+    return known.bar is not None and account.bar is not None and account.bar - known.bar > REMEMBER_AFTER
 
 
 def _key(book: str) -> str:

@@ -32,7 +32,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     atr_high: Positive = 0.015
     atr_high_step: Step = 0.01
 
-    performance_trades: Annotated[int, Meta(ge=1, le=100)] = 10
+    performance_trades: Annotated[int, Meta(ge=1, le=30)] = 10
     performance_low: Share = 0.4
     performance_low_step: Step = 0.01
     performance_high: Share = 0.6

@@ -15,8 +15,8 @@ from core.domain.fills import Account, Costs, apply
 from core.domain.orders import Fill, Holding, Intent, Rules, exact
 from core.domain.risk import Policy
 
-TRADES_KEPT = 100
-FILLS_KEPT = 64
+TRADES_KEPT = 30  # as many as [policy] performance_trades may ask for
+FILLS_KEPT = 32  # twice what an exchange lists of the newest
 
 
 class Book(Struct, frozen=True, kw_only=True):

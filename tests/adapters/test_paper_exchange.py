@@ -141,7 +141,7 @@ def test_a_damaged_account_is_said_to_be_so_and_left_alone(damage: Document) -> 
 # --- what it writes, and when ---------------------------------------------------------------------------------------
 
 
-def test_progress_is_written_after_four_days_and_not_at_each_look() -> None:
+def test_it_writes_what_was_filled_and_its_progress_after_four_days_and_not_at_each_look() -> None:
     state, bars = CountingState(), market(800)
     entered(state, bars, 600)
     paper, written = exchange(state), []
@@ -149,8 +149,8 @@ def test_progress_is_written_after_four_days_and_not_at_each_look() -> None:
         state.written.clear()
         paper.look("btc", bars[i - 600 : i + 1])
         written += [i - 600] * len(state.written)
-    assert written == [97, 194], "96 hours on, it was not yet more than four days"
-    assert document(state)["bar"] == moment(bars.time[794])
+    assert written == [1, 98, 195], "the entry; and 96 hours on, it is not yet more than four days"
+    assert document(state)["bar"] == moment(bars.time[795])
 
 
 def test_an_account_that_never_traded_writes_nothing() -> None:
@@ -172,7 +172,7 @@ def test_written_progress_loses_no_fill() -> None:
 
 @pytest.mark.parametrize("minutes", [1, 5, 15, 60, 1440])
 def test_what_was_seen_once_stays_seen_when_its_bars_leave_the_window(minutes: int) -> None:
-    """On short bars a window is shorter than four days: progress must be written before its bars are gone."""
+    """On short bars a window is shorter than four days."""
     state, bars = MemoryState(), market(400, timedelta(minutes=minutes), dip=150)
     entered(state, bars, 100)
     paper = exchange(state)
@@ -180,6 +180,26 @@ def test_what_was_seen_once_stays_seen_when_its_bars_leave_the_window(minutes: i
         account = paper.look("btc", bars[i - 100 : i + 1])
         assert [fill.cause for fill in account.fills] == ["entry", "stop"][: 1 + (i >= 150)]
         assert account.fills[0].bar == moment(bars.time[101])
+
+
+@pytest.mark.parametrize("last", [101, 120, 199], ids=["at the entry", "held", "stopped"])
+def test_after_a_pause_longer_than_the_window_every_fill_is_still_the_one_that_was_told(last: int) -> None:
+    """The looks that follow get the bars since the last one, and none before."""
+    state, bars = MemoryState(), market(400, dip=150)
+    entered(state, bars, 100)
+    told = [exchange(state).look("btc", bars[i - 50 : i + 1]).fills for i in range(101, last + 1)][-1]
+    later = exchange(state).look("btc", bars[last + 1 :])
+    assert later.fills[: len(told)] == told
+    assert [fill.cause for fill in later.fills] == ["entry", "stop"]
+
+
+def test_a_hole_that_the_venue_mends_later_moves_no_fill() -> None:
+    state, bars = MemoryState(), market(200)
+    entered(state, bars, 100)
+    holed = bars[np.r_[0:101, 102:104]]
+    told = exchange(state).look("btc", holed)
+    assert told.fills[0].bar == moment(bars.time[102])
+    assert exchange(state).look("btc", bars[:105]).fills == told.fills
 
 
 def test_a_look_that_is_overtaken_while_it_writes_goes_on() -> None:
