@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import urllib3
+from msgspec import structs
 
 from benchmarks.venue import bitbank_files
 from core.adapters.simulated_market import SimulatedMarket
@@ -33,6 +34,7 @@ from core.flows.train import Plan, train
 from core.ports import Write
 from core.wiring import App, app
 from tests.emulators import firestore, free_port, make_bucket, storage
+from tests.fakes import Call, delayed, in_sequence
 
 ROOT = Path(__file__).parents[1]
 RUNS = 10
@@ -192,6 +194,25 @@ def warm(made: Place, first: int, count: int = 100) -> float:
     return statistics.median(spent) * 1000
 
 
+def round_trips(made: Place, number: int, threshold: float) -> int:
+    """The most calls to the outside that followed one another in one cold tick, with 50 ms before each of them."""
+    world, book = made.app.world(made.app.books[0].id), made.app.books[0]
+    book = structs.replace(book, policy=structs.replace(book.policy, threshold=threshold, threshold_max=threshold))
+    calls: list[Call] = []
+    slow = replace(
+        world,
+        cache={},
+        state=delayed(world.state, 0.05, calls),
+        models=delayed(world.models, 0.05, calls),
+        market=delayed(world.market, 0.05, calls),
+        exchange=delayed(world.exchange, 0.05, calls),
+        vix=[(name, delayed(source, 0.05, calls)) for name, source in world.vix],
+    )
+    answer = tick(slow, book, datetime.fromisoformat(_at(number)))
+    print(f"round trips    {in_sequence(calls)} of {len(calls)} calls in sequence, {answer['action']}")
+    return in_sequence(calls)
+
+
 def main() -> dict[str, float]:
     with place() as made:
         environ = made.environ
@@ -207,6 +228,8 @@ def main() -> dict[str, float]:
         clumsy = _medians(lambda n: _function("benchmarks/naive_tick.py", "naive", b"", environ), RUNS // 2)
         print(f"spawn to 200   {served[0]:6.3f} s wall             naive {clumsy[0]:6.3f} s wall")
         milliseconds = warm(made, 3 * RUNS)
+        trips = round_trips(made, RUNS + RUNS // 2, threshold=0.45)
+        ordered = max(round_trips(made, RUNS + RUNS // 2 + number, threshold=0.0) for number in (1, 2, 3))
         print(f"warm tick      {milliseconds:6.2f} ms CPU")
     return {
         "cold_cpu_ratio": ours[0] / naive[0],
@@ -214,6 +237,8 @@ def main() -> dict[str, float]:
         "function_start_ratio": served[0] / clumsy[0],
         "function_start_cpu_ratio": served[1] / clumsy[1],
         "warm_tick_ms": milliseconds,
+        "round_trips": trips,
+        "round_trips_with_order": ordered,
     }
 
 

@@ -212,6 +212,11 @@ def test_interest_of_a_stop_runs_until_its_bar() -> None:
     assert stopped.interest == 0
 
 
+def test_adding_to_a_position_pays_no_interest_yet() -> None:
+    (fill,) = after(account(LONG, ENTRY), 40_000.0, 40_500.0, 39_500.0).fills
+    assert (fill.cause, fill.interest) == ("entry", 0)
+
+
 def test_a_stop_fires_once() -> None:
     found = after(account(LONG), 38_500.0, 39_000.0, 37_000.0)
     assert after(found, 38_500.0, 39_000.0, 37_000.0, bar=NEXT + HOUR).fills == found.fills
