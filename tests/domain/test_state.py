@@ -16,7 +16,7 @@ from core.domain.decide import Decision
 from core.domain.fills import Account
 from core.domain.orders import ZERO, Fill, Holding, Intent, Side, intent_id
 from core.domain.risk import Policy
-from core.domain.state import Book, BookState, Trade, conclude, opening, settle, view, win_rate
+from core.domain.state import FILLS_KEPT, TRADES_KEPT, Book, BookState, Trade, conclude, opening, settle, view, win_rate
 from core.flows.claim import plain
 from tests.domain.drawn import BAR, HOUR, RULES
 from tests.domain.test_fills import walked
@@ -129,8 +129,8 @@ def test_what_it_remembers_of_fills_and_trades_is_limited() -> None:
     fills, state = round_trips(300), opening(BOOK)
     for i in range(0, len(fills), 2):
         state, _ = settle(state, told(state, *fills[max(0, i - 14) : i + 2]))
-    assert len(state.trades) == 100
-    assert len(state.booked) == 64
+    assert len(state.trades) == TRADES_KEPT
+    assert len(state.booked) == FILLS_KEPT
     assert state.trades[-1].closed == fills[-1].bar
 
 
