@@ -70,7 +70,7 @@ def _told(book: Document) -> str:
             lines.append(
                 f"  switch ({scope})  {switch.get('mode')} by {switch.get('by')}: {switch.get('reason') or 'no reason'}"
             )
-    if "position" in book:
+    if book["position"] is not None:
         lines += [
             f"  bar        {book['bar'] or 'no tick yet'}",
             f"  position   {book['position']} at {book['average_price']}, stop {book['stop'] or 'none'}",

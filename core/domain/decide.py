@@ -6,6 +6,7 @@ The same function decides in the backtest, in the tick and in the replay of a re
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -186,6 +187,19 @@ def _intent(view: View, leg: Leg, side: Literal["buy", "sell"], amount: Decimal,
     )
 
 
+def effective(switches: Iterable[object]) -> Mode:
+    """The mode that a book's switch documents give together: the most severe, and halt when any cannot be read."""
+    documents = tuple(switches)
+    if any(_unreadable(document) for document in documents):
+        return "halt"
+    return severest(tuple(mode_of(document) for document in documents))
+
+
+def permits(mode: Mode, leg: Leg) -> bool:
+    """Whether an order of this leg may be sent while the switch says `mode`."""
+    return mode == "run" if leg == "entry" else mode != "halt"
+
+
 def severest(modes: tuple[Mode, ...]) -> Mode:
     return max(modes, key=MODES.index, default="run")
 
@@ -194,5 +208,8 @@ def mode_of(switch: object) -> Mode:
     """The mode that a switch document states: absent means run; what cannot be read, or is unknown, means halt."""
     if switch is None:
         return "run"
-    mode = switch.get("mode") if isinstance(switch, dict) else None
-    return mode if mode in MODES else "halt"
+    return "halt" if _unreadable(switch) else switch["mode"]  # type: ignore[index]
+
+
+def _unreadable(switch: object) -> bool:
+    return switch is not None and not (isinstance(switch, dict) and switch.get("mode") in MODES)

@@ -23,6 +23,9 @@ REASONS = {
     "vix_panic": "the VIX says panic, so nothing new is opened",
     "confidence_low": "the forecast is not confident enough",
     "size_zero_lots": "the risk allowed buys less than the smallest order",
+    "order_dropped": "an order was written down, and may not be sent any more",
+    "order_unknown": "an order got no answer, and stays open until the venue tells",
+    "order_refused": "the venue refused an order",
     "stop_impossible": "there is no sensible price for a protective stop",
 }
 STEPS = {"volatility": "volatility", "atr": "range", "performance": "recent trades", "vix": "VIX", "spike": "VIX spike"}

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from core.domain.state import Book, BookState, opening
-from core.ports import Document, Versioned, Write
+from core.ports import Document, Unavailable, Versioned, Write
 
 
 class Claim(NamedTuple):
@@ -39,18 +39,40 @@ def switch_keys(book: str) -> tuple[str, str]:
     return "switches/global", f"switches/{book}"
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """Who holds a book, until when. `token` counts the claims of the book; None: it was given back."""
+
+    token: int = 0
+    owner: str = ""
+    bar: datetime | None = None
+    until: datetime | None = None
+
+
+class _Decided(msgspec.Struct, frozen=True):
+    bar: datetime | None = None
+
+
+class _Document(msgspec.Struct, frozen=True):
+    lease: Lease = Lease()
+    state: _Decided | None = None
+
+
 def claim(found: Mapping[str, Versioned], book: str, bar: datetime, now: datetime) -> Claim:
-    """What the documents that were read say about (book, bar) at the real time `now`. Pure."""
+    """What the documents that were read say about (book, bar) at the real time `now`. Pure.
+
+    Raises Unavailable when the book's document cannot be understood.
+    """
     record = found[tick_key(book, bar)].data
-    document = found[book_key(book)].data or {}
-    lease = document.get("lease") or {}
-    token = int(lease.get("token", 0)) + 1
+    try:
+        document = msgspec.convert(found[book_key(book)].data or {}, _Document)
+    except msgspec.ValidationError as failure:
+        raise Unavailable(f"the document {book_key(book)} is damaged, a person must mend it: {failure}") from None
+    token, until = document.lease.token + 1, document.lease.until
     if record and record.get("phase") == "done":
         return Claim("done", token, record)
-    until = lease.get("until")
     if until is not None and until > now:
         return Claim("busy", token, record, f"another invocation holds this book until {until.isoformat()}")
-    last = (document.get("state") or {}).get("bar")
+    last = document.state.bar if document.state else None
     if last is not None and (last > bar or (last == bar and not record)):  # its record may have been cleaned up
         return Claim("done", token, None, f"the book has already gone on to {last.isoformat()}")
     return Claim("mine", token, record)

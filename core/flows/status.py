@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from core.domain.decide import mode_of, severest
+from core.domain.decide import effective
 from core.domain.state import Book, BookState
 from core.flows.claim import book_key, state_of, switch_keys
 from core.flows.serving import pointer_key
 from core.ports import Document, StateStore, Versioned
+
+UNKNOWN = ("bar", "position", "average_price", "stop", "equity", "cash", "trades", "unsettled")  # of a damaged state
 
 
 def status(state: StateStore, books: Sequence[Book]) -> Document:
@@ -28,7 +30,7 @@ def _book(found: Mapping[str, Versioned], book: Book) -> Document:
     entry: Document = {
         "id": book.id,
         "symbol": book.symbol,
-        "mode": severest(tuple(mode_of(switch) for switch in switches)),
+        "mode": effective(switches),
         "switches": dict(zip(("global", "book"), switches, strict=True)),
         "model": pointer and pointer.get("version"),
         "outcome": last.get("outcome"),
@@ -38,7 +40,8 @@ def _book(found: Mapping[str, Versioned], book: Book) -> Document:
     try:
         return entry | _holding(state_of(document, book))
     except msgspec.ValidationError as failure:
-        return entry | {"outcome": "damaged", "reason": f"the stored state cannot be read: {failure}"}
+        damage = {"outcome": "damaged", "reason": f"the stored state cannot be read: {failure}", "explanation": None}
+        return entry | dict.fromkeys(UNKNOWN) | damage
 
 
 def _holding(state: BookState) -> Document:

@@ -19,10 +19,11 @@ import msgspec
 
 from core.domain.bars import Bars, bar_before, close_time, empty, moment, unpack
 from core.domain.daily import Daily
-from core.domain.decide import Decision, Mode, View, decide, mode_of, severest
+from core.domain.decide import Decision, Mode, View, decide, effective, permits
 from core.domain.features import CONTEXT, SETS, FeatureSet, feature_set, last_row
 from core.domain.fills import Account
 from core.domain.forecast import Model
+from core.domain.orders import Intent
 from core.domain.state import Book, BookState, News, conclude, settle, view
 from core.flows import vix, window
 from core.flows.claim import book_key, claim, lease, plain, released, state_of, switch_keys, tick_key
@@ -248,7 +249,7 @@ def _looked_at(name: str) -> FeatureSet:
 
 
 def _mode(watch: Watch) -> Mode:
-    return severest(tuple(mode_of(found.data) for found in watch.documents.values()))
+    return effective(found.data for found in watch.documents.values())
 
 
 # -- act
@@ -263,24 +264,39 @@ def _resume(
     record: Document,
     taken: Write,
 ) -> Document:
-    """A tick for this bar died after it had decided: what it wrote down stands, and is carried out."""
+    """A tick for this bar died after it had decided: what it wrote down is carried out, as far as that may still be."""
     state, stored = _state(found, book), found[window.key(book)].data
     bars = unpack(stored["bars"]) if stored else empty()
-    versions, _ = together([partial(world.state.commit, [taken]), partial(world.exchange.look, book.id, bars)])
+    calls: list[Callable[[], Any]] = [
+        partial(world.state.commit, [taken]),
+        partial(world.exchange.look, book.id, bars),
+        partial(world.state.watch, switch_keys(book.id)),
+    ]
+    versions, account, watch = together(calls)
+    run = Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)])
     log.warning("going on with a decision that an earlier invocation wrote down")
-    return _act(
-        Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)]), state, record
-    )
+    kept = tuple(intent for intent in state.unsettled if intent.id in account.known or _may_go(run, watch, intent))
+    dropped = tuple(intent for intent in state.unsettled if intent not in kept)
+    return _act(run, msgspec.structs.replace(state, unsettled=kept), record, dropped)
 
 
-def _act(run: Tick, state: BookState, record: Document) -> Document:
-    """Places what is written down, and writes down what the venue said."""
-    answers = run.world.exchange.submit(run.book.id, state.unsettled)
+def _may_go(run: Tick, watch: Watch, intent: Intent) -> bool:
+    """Whether an order that was written down a while ago may be sent now."""
+    late = intent.leg == "entry" and _late(run) is not None
+    return permits(_mode(watch), intent.leg) and not late
+
+
+def _act(run: Tick, state: BookState, record: Document, dropped: tuple[Intent, ...] = ()) -> Document:
+    """Places what is written down, and writes down what the venue said. `dropped`: intents that shall not go now."""
+    answers = run.world.exchange.submit(run.book.id, state.unsettled) if state.unsettled else []
     unknown = {said.intent for said in answers if said.outcome == "unknown"}
     refused = any(said.outcome == "refused" for said in answers)
+    final = {**record["answer"], "venue": [plain(said) for said in answers]}
+    if unknown or refused:
+        final["reason"] = "order_unknown" if unknown else "order_refused"
+    elif dropped:
+        final |= {"outcome": "refused", "reason": "order_dropped", "dropped": [intent.id for intent in dropped]}
     state = msgspec.structs.replace(state, unsettled=tuple(i for i in state.unsettled if i.id in unknown))
-    reason = "order_unknown" if unknown else "order_refused" if refused else record["answer"]["reason"]
-    final = {**record["answer"], "reason": reason, "venue": [plain(said) for said in answers]}
     finished = Write(tick_key(run.book.id, run.bar), {**record, "phase": "done", "answer": final})
     run.commit(book_document(state, final, released(run.lease)), [finished])
     log.info("acted", extra={"tick": final})

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
-from core.domain.bars import BadBars, Bars, close_time, empty, merge, moment, pack, refusal, seconds, unpack
+import numpy as np
+
+from core.domain.bars import BadBars, Bars, close_time, empty, merge, moment, pack, refusal, seconds, unbroken, unpack
 from core.domain.features import CONTEXT, SETS
 from core.domain.state import Book
 from core.flows.gather import attempt
@@ -56,15 +58,23 @@ def window(
     try:
         if isinstance(last, Exception):
             raise last
-        wanted = (since if not len(bars) or moment(bars.time[0]) > since else moment(bars.time[-1]) + step), bar
-        if wanted[0] < wanted[1]:
-            bars = merge(bars, world.market.bars(*wanted))
+        absent = _first_absent(bars, since, book.timeframe)
+        if absent < bar:
+            bars = merge(bars, world.market.bars(absent, bar))
         bars = merge(bars, last).between(since, bar + step)
     except Unavailable as failure:
         return bars, ("market_unavailable", str(failure))
     except BadBars as failure:
         return bars, (failure.reason, str(failure))
     return bars, refusal(bars, bar, needed(book), book.timeframe)
+
+
+def _first_absent(bars: Bars, since: datetime, timeframe: str) -> datetime:
+    """The first bar from `since` on that is not stored: what the venue lacked an hour ago it may have by now."""
+    if not len(bars) or moment(bars.time[0]) > since:
+        return since
+    whole = int((unbroken(bars, timeframe) == np.arange(1, len(bars) + 1)).sum())
+    return moment(bars.time[whole - 1]) + timedelta(seconds=seconds(timeframe))
 
 
 def kept(book: Book, bars: Bars) -> Write:

@@ -71,6 +71,10 @@ def _books(settings: Settings) -> list[tuple[bool, str]]:
     twice = sorted({name for name in names if names.count(name) > 1})
     checks = [
         (not names, "[[books]] is empty: give at least one, with id and symbol"),
+        (
+            "global" in names,
+            "[[books]] has a book with the id global, whose switch would be everyone's: name it otherwise",
+        ),
         (bool(twice), f"[[books]] has two books with the id {', '.join(twice)}: their state would be one"),
     ]
     for book in settings.books:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.domain.decide import MODES, Decision, Mode, View, decide, mode_of, severest
+from core.domain.decide import MODES, Decision, Mode, View, decide, effective, mode_of, severest
 from core.domain.orders import ZERO, Intent, Rules, exact, intent_id
 from core.domain.risk import Policy
 from core.flows.claim import plain
@@ -414,3 +414,10 @@ def test_nan_in_a_view_survives_the_record() -> None:
 def test_the_numbers_can_be_stored_and_printed(case: Case) -> None:
     msgspec.json.encode(case.decision)
     assert all(number is None or isinstance(number, float | str | int) for number in case.decision.numbers.values())
+
+
+@pytest.mark.parametrize("unreadable", [{"mode": "stop"}, {}, {"mode": None}, [], "halt", 3])
+@pytest.mark.parametrize("other", [None, {"mode": "run"}, {"mode": "reduce"}, {"mode": "halt"}, {"mode": "flatten"}])
+def test_a_switch_that_cannot_be_read_halts_whatever_the_other_says(unreadable: object, other: object) -> None:
+    assert effective([unreadable, other]) == effective([other, unreadable]) == "halt"
+    assert effective([other, None]) == mode_of(other)

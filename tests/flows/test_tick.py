@@ -435,6 +435,43 @@ def test_an_intent_that_never_reached_the_venue_is_dropped_and_told() -> None:
     assert any("never placed" in alert["text"] for _, alert in made.world.state.scan("outbox"))
 
 
+@pytest.mark.parametrize(("mode", "lateness"), [("halt", 0), ("reduce", 0), ("flatten", 0), ("run", 900)])
+def test_an_entry_that_was_written_down_is_not_sent_once_the_switch_or_the_clock_forbids(
+    mode: str, lateness: int
+) -> None:
+    made = road(small_book(**EAGER))
+    with pytest.raises(Dies):
+        run(made, made.first, replace(made.world, exchange=Mortal(made.world.exchange, "submit", after=False)))
+    made.clock.advance(timedelta(seconds=121))
+    made.world.state.commit([Write("switches/btc", {"mode": mode})])
+    made = replace(made, book=msgspec.structs.replace(made.book, max_lateness_s=lateness))
+    said = run(made, made.first)
+    assert (said["outcome"], said["reason"]) == ("refused", "order_dropped")
+    assert state(made).unsettled == ()
+    run(made, made.first + 1)
+    assert state(made).holding.position == 0
+
+
+def test_an_exit_that_was_written_down_is_sent_even_while_reducing() -> None:
+    made, index = entered()
+    run(made, index)
+    made.world.state.commit([Write("switches/btc", {"mode": "flatten"})])
+    with pytest.raises(Dies):
+        run(made, index + 1, replace(made.world, exchange=Mortal(made.world.exchange, "submit", after=False)))
+    made.clock.advance(timedelta(seconds=121))
+    made.world.state.commit([Write("switches/btc", {"mode": "reduce"})])
+    assert run(made, index + 1)["outcome"] == "traded"
+    run(made, index + 2)
+    assert state(made).holding.position == 0
+
+
+def test_a_hole_that_the_venue_mends_is_mended_here() -> None:
+    made = road(small_book(**EAGER))
+    holed = without(made.bars[: made.first + 1], -40)
+    assert run(made, made.first, replace(made.world, market=ArrayMarket(holed)))["reason"] == "window_gap"
+    assert run(made, made.first + 1)["outcome"] == "traded"
+
+
 class Vague:
     """An exchange that loses its answer to every order."""
 
