@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,14 @@ from core.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
     from core.flows.train import Plan
+
+
+EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)  # of Bitcoin's first block
+SKEW = timedelta(minutes=1)  # by which another clock may be ahead of ours
+
+
+class BadTime(ValueError):
+    """A time that no flow can be run for."""
 
 
 class SystemClock:
@@ -76,10 +84,28 @@ class App:
     def book(self, book_id: str) -> Book:
         return self.settings.book(book_id)
 
+    def time(self, at: datetime | None) -> datetime:
+        """`at`, else now. Raises BadTime: a tick ahead of its time would put its book beyond every bar until then."""
+        now = self.clock.now()
+        if at is not None and not EARLIEST <= at <= now + SKEW:
+            raise BadTime(
+                f"{at.isoformat()} is no time to run for: give one from {EARLIEST:%Y-%m-%d} on that is not ahead of "
+                f"now, {now:%Y-%m-%dT%H:%M:%SZ}"
+            )
+        return at or now
+
     def world(self, book_id: str) -> World:
-        """The ports of one book; the same object while this process lives, so that its cache stays warm."""
+        """The ports of one book; the same object while this process lives, so that its cache stays warm.
+
+        Raises SettingsError: there can be no such port.
+        """
         if book_id not in self._worlds:
-            self._worlds[book_id] = self._world(self.book(book_id))
+            try:
+                self._worlds[book_id] = self._world(self.book(book_id))
+            except SettingsError:
+                raise
+            except ValueError as failure:  # a market that the venue's adapter cannot have
+                raise SettingsError(f"book {book_id}: {failure}") from failure
         return self._worlds[book_id]
 
     def _world(self, book: Book) -> World:
@@ -190,7 +216,11 @@ def app(path: Path | None, environ: Mapping[str, str]) -> App:
 
 
 def app_of_function() -> App:
-    """For a process that serves a function: settings from the environment, logs as Cloud Logging reads them."""
+    """For a process that serves a function: settings from the environment, logs as Cloud Logging reads them.
+
+    Raises SettingsError, when logs are set up already.
+    """
+    json_log.setup()
     made = app(None, os.environ)
     json_log.setup(made.settings.log.level)
     return made

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from core.ports import Document, Unavailable
-from core.wiring import App, app_of_function
+from core.adapters import json_log
+from core.domain.bars import BadBars
+from core.ports import Conflict, Document, Missing, Unavailable
+from core.settings import SettingsError
+from core.wiring import App, BadTime, app_of_function
 
 if TYPE_CHECKING:
     from flask import Request
     from werkzeug.datastructures import Headers
 
 log = logging.getLogger("hourhand.http")
-STATUS = {"busy": 503, "failed": 500, "bad_request": 400}
-SEVERITY = (
-    "bad_request",
-    "failed",
-    "busy",
-)  # of several books' answers, the first of these that occurs is the answer's
+STATUS = {"busy": 503, "failed": 500, "bad_request": 400, "not_allowed": 405}
+SEVERITY = ("failed", "busy")  # of several books' answers, the first of these that occurs is the answer's
+EXAMPLE = 'give {"book": "btc-jpy-1h", "at": "2024-05-01T13:00:05Z"}, or nothing'
 HEADERS = {"Content-Type": "application/json"}
+SPOKEN = (Unavailable, Conflict, Missing, BadBars, SettingsError)  # their text is a sentence for whoever asked
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,28 +39,55 @@ class BadRequest(ValueError):
     """A request that can never succeed as it is."""
 
 
+class NotAllowed(ValueError):
+    """Another method than POST: a browser or a health check that looks must not trade."""
+
+
 @cache
 def app() -> App:
+    """The settings and ports of this process. A failure is not kept: the next request tries again."""
     return app_of_function()
 
 
 def answer(request: Request, flow: Callable[[App, str, datetime], Document]) -> tuple[bytes, int, dict[str, str]]:
     """Runs `flow` for the book that the request names, or for all of them one after the other."""
+    headers = HEADERS
     try:
-        app_ = app()
-        with app_.answering(request.headers):
-            document = _run(app_, request, flow)
+        document = _answered(request, flow)
+    except NotAllowed as failure:
+        document, headers = _no("not_allowed", str(failure)), {**HEADERS, "Allow": "POST"}
     except BadRequest as failure:
-        document = {"outcome": "bad_request", "book": None, "bar": None, "reason": str(failure)}
-    return msgspec.json.encode(document), STATUS.get(document["outcome"], 200), HEADERS
+        log.warning("bad request: %s", failure)
+        document = _no("bad_request", str(failure))
+    except SettingsError as failure:
+        log.error("the settings cannot be used: %s", failure)
+        document = _no("failed", f"the settings cannot be used: {failure}")
+    status = STATUS.get(document["outcome"], 200)
+    return msgspec.json.encode(document), status, headers
+
+
+def _no(outcome: str, reason: str, book: str | None = None) -> Document:
+    """The answer of a request that was not served. Nothing secret leaves the house with it."""
+    return {"outcome": outcome, "book": book, "bar": None, "reason": json_log.clean(reason)}
+
+
+def _answered(request: Request, flow: Callable[[App, str, datetime], Document]) -> Document:
+    if request.method != "POST":
+        raise NotAllowed(f"{request.method} does nothing here: POST, {EXAMPLE}")
+    app_ = app()
+    with app_.answering(request.headers):
+        return _run(app_, request, flow)
 
 
 def _run(app_: App, request: Request, flow: Callable[[App, str, datetime], Document]) -> Document:
     body = _body(request)
-    at = body.at or _scheduled(request.headers) or app_.clock.now()
-    books = [book.id for book in app_.settings.books]
+    try:
+        at = app_.time(body.at or _scheduled(request.headers))
+    except BadTime as failure:
+        raise BadRequest(str(failure)) from None
+    books = [book.id for book in app_.books]
     if body.book is not None and body.book not in books:
-        raise BadRequest(f"there is no book {body.book!r}: the settings have {', '.join(books)}")
+        raise BadRequest(f"there is no book {body.book[:60]!r}: the settings have {', '.join(books)}")
     if body.book is not None or len(books) == 1:
         return _guarded(app_, flow, body.book or books[0], at)
     answers = [_guarded(app_, flow, book, at) for book in books]
@@ -71,13 +99,13 @@ def _guarded(app_: App, flow: Callable[[App, str, datetime], Document], book: st
     """A failure is an answer as well: what happened, and that it is worth another try."""
     try:
         return flow(app_, book, at)
-    except Unavailable as failure:
+    except SPOKEN as failure:
         log.error("not done: %s", failure, extra={"book": book})
         reason = str(failure)
     except Exception as failure:
         log.exception("not done, for a reason that nobody foresaw", extra={"book": book})
         reason = f"{type(failure).__name__}: see the log"
-    return {"outcome": "failed", "book": book, "bar": None, "reason": reason}
+    return _no("failed", reason, book)
 
 
 def _body(request: Request) -> Body:
@@ -91,9 +119,6 @@ def _body(request: Request) -> Body:
     if body.at is not None and body.at.tzinfo is None:
         raise BadRequest(f"`at` has no time zone: {EXAMPLE}")
     return body
-
-
-EXAMPLE = 'give {"book": "btc-jpy-1h", "at": "2024-05-01T13:00:05Z"}, or nothing'
 
 
 def _scheduled(headers: Headers) -> datetime | None:

@@ -15,14 +15,20 @@ from pathlib import Path
 import msgspec
 
 from core.adapters import json_log
-from core.ports import Conflict, Missing, Unavailable
+from core.ports import Conflict, Document, Missing, Unavailable
 from core.settings import SettingsError
+from core.settings.sections import SYMBOL, Symbol
 
 FAILURES = (Unavailable, Conflict, Missing, ValueError, OSError)
+UNDONE = ("failed", "busy")  # outcomes after which the command is worth another try
 
 
 class Failed(ValueError):
     """A command that could not do what it was asked; the message says why and what to do."""
+
+
+class WrongUse(Failed):
+    """Options that do not go together, or that name what is not there."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,22 +37,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     module, name = arguments.run
     try:
         document, text = getattr(import_module(f"core.cli.{module}"), name)(arguments)
-    except SettingsError as failure:
-        return _fail(2, str(failure))
+    except (SettingsError, WrongUse) as failure:
+        return _fail(arguments, 2, str(failure))
     except FAILURES as failure:
-        return _fail(1, str(failure))
+        return _fail(arguments, 1, json_log.clean(str(failure)))
+    except ImportError as failure:
+        return _fail(arguments, 1, f"{failure.name} is not installed: pip install -r requirements-train.txt")
     except KeyboardInterrupt:
-        return _fail(1, "stopped; what was written down stands")
-    if arguments.json:
-        print(msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode(document).decode())
-    elif text:
-        print(text)
-    return 1 if document.get("outcome") == "failed" else 0
+        return _fail(arguments, 1, "stopped; what was written down stands")
+    _print(document if arguments.json else text)
+    return 1 if document.get("outcome") in UNDONE else 0
 
 
-def _fail(code: int, message: str) -> int:
+def _fail(arguments: argparse.Namespace, code: int, message: str) -> int:
     print(f"hourhand: {message}", file=sys.stderr)
+    if arguments.json:
+        _print({"outcome": "failed", "reason": message})
     return code
+
+
+def _print(told: Document | str) -> None:
+    if isinstance(told, dict):
+        told = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode(told).decode()
+    if told:
+        print(told, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--bars", type=Path, metavar="FILE", help="your own bars (parquet or CSV) instead of a simulated market"
     )
     demo.add_argument("--vix", type=Path, metavar="FILE", help="daily VIX closes (parquet or CSV) for --bars")
-    demo.add_argument("--symbol", default="BTC/USDT", help="what --bars holds (default: BTC/USDT)")
+    demo.add_argument("--symbol", type=_symbol, help="what --bars holds (default: BTC/USDT)")
     demo.add_argument(
         "--features", choices=("core12", "vix53"), help="feature set (default: vix53, or core12 without VIX)"
     )
@@ -91,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     command("train", "research", "train, judge, and publish or refuse a model", one, time)
     command("tick", "operate", "run one tick now, for the bar that has just closed", one, time)
     serve = command("serve", "serve", "all functions on one port, with a scheduler: /tick and /train")
-    serve.add_argument("--port", type=int, help="default: [serve] port")
+    serve.add_argument("--port", type=_port, help="0: any free one (default: [serve] port)")
     command("status", "operate", "where every book stands")
     for name, text in SWITCHES.items():
         switch = command(name, "operate", text, one)
@@ -115,10 +129,25 @@ def moment_of(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: give one such as 2024-05-01T13:00:05Z") from None
+    if not 2009 <= time.year <= 2100:
+        raise argparse.ArgumentTypeError(f"{text!r}: there are no bars of that year")
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 def _days(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number of days, 1 or more")
+    if not text.isdecimal() or not 1 <= int(text) <= 5000:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number of days, from 1 to 5000")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a port, from 0 (any free one) to 65535")
+    return int(text)
+
+
+def _symbol(text: str) -> str:
+    try:
+        return msgspec.convert(text, Symbol)
+    except msgspec.ValidationError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give {SYMBOL}") from None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from core.cli import Failed
+from core.cli import Failed, WrongUse
 from core.cli.operate import Answer
 from core.cli.research import progress
 from core.cli.story import summary, written
@@ -34,15 +34,22 @@ SIMULATED_UNTIL = datetime(2025, 1, 1, tzinfo=UTC)
 AFTER_CLOSE = timedelta(seconds=5)
 START_S = 60
 POSTS = 20  # tries of one tick
+LOG = "tick.log"
 
 
 def demo(arguments: Namespace) -> Answer:
     out: Path = arguments.out
-    _cleared(out)
+    if not arguments.bars and (arguments.vix or arguments.symbol):
+        raise WrongUse("--vix and --symbol say what belongs to bars of your own: give them with --bars")
     environ = {**os.environ, **_settings(arguments)}
-    opened = app(ROOT / "config" / "demo.toml", environ)
+    opened = app(None, environ)
     book = opened.books[0]
     since, until = _span(arguments, opened, book)
+    if since >= until:
+        raise WrongUse(
+            f"there is nothing to walk from {since.isoformat()} to {until.isoformat()}: correct --from, --to"
+        )
+    _cleared(out)
     with progress(arguments.json) as show:
         trained = train(opened.world(book.id), book, opened.plan(), since, show)
         if trained["outcome"] != "published":
@@ -50,32 +57,46 @@ def demo(arguments: Namespace) -> Answer:
         bars = opened.world(book.id).market.bars(since, until)
         if not len(bars):
             raise Failed(f"there are no bars between {since.isoformat()} and {until.isoformat()}")
-        with _function(environ, out / "tick.log") as url:
+        with _function(environ, out / LOG) as url:
             _walk(url, book, bars, show)
     page, document = written(opened, book, bars, trained, out / "report.html")
     return document, summary(document, page)
 
 
 def _cleared(out: Path) -> None:
-    """Only what an earlier demo left: the same run again must not go on from its state."""
-    for path in (out / "state.db", out / "state.db-wal", out / "state.db-shm"):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(out / "models" / "models", ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
+    """Removes what an earlier demo left, for the same run again must not go on from its state; and nothing else.
+
+    Raises Failed. Every demo begins with the file `tick.log`: state and models without it are somebody's own.
+    """
+    state, models, log = out / "state.db", out / "models", out / LOG
+    if (state.exists() or models.exists()) and not log.exists():
+        raise Failed(f"{out} holds a state or models that no demo made: give another folder with --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        log.touch()
+        for path in (state, out / "state.db-wal", out / "state.db-shm", out / "report.html"):
+            path.unlink(missing_ok=True)
+        if models.exists():
+            shutil.rmtree(models)
+    except OSError as failure:
+        raise Failed(f"{out}: cannot be written ({failure.strerror}): give another folder with --out") from None
 
 
 def _settings(arguments: Namespace) -> dict[str, str]:
     """What the demo's options mean, as settings: the function's process reads the same."""
     out = arguments.out.resolve()
     settings = {
-        "HOURHAND_CONFIG": str(ROOT / "config" / "demo.toml"),
+        "HOURHAND_CONFIG": str(arguments.config or ROOT / "config" / "demo.toml"),
+        "HOURHAND__STATE__BACKEND": "sqlite",  # whatever the environment says: a demo touches nobody's state
         "HOURHAND__STATE__PATH": str(out / "state.db"),
+        "HOURHAND__MODELS__BACKEND": "dir",
         "HOURHAND__MODELS__PATH": str(out / "models"),
+        "HOURHAND__TICK__MAX_LATENESS_S": "0",  # it walks through the past
     }
     features = arguments.features or ("vix53" if arguments.vix or not arguments.bars else "core12")
     settings["HOURHAND__FEATURES__SET"] = features
     if arguments.bars:
-        book = f'[{{ id = "demo", symbol = "{arguments.symbol}", timeframe = "1h" }}]'
+        book = f'[{{ id = "demo", symbol = "{arguments.symbol or "BTC/USDT"}", timeframe = "1h" }}]'
         settings |= {
             "HOURHAND__MARKET__SOURCE": "files",
             "HOURHAND__MARKET__PATH": str(arguments.bars.resolve()),
@@ -90,7 +111,9 @@ def _span(arguments: Namespace, opened: App, book: Book) -> tuple[datetime, date
     days = timedelta(days=arguments.days)
     if arguments.since:
         return arguments.since, arguments.until or arguments.since + days
-    until = arguments.until or (_end_of_file(opened, book) if arguments.bars else SIMULATED_UNTIL)
+    until = arguments.until or (
+        _end_of_file(opened, book) if opened.settings.market.source == "files" else SIMULATED_UNTIL
+    )
     return until - days, until
 
 

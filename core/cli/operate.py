@@ -6,14 +6,15 @@ import getpass
 import os
 from argparse import Namespace
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from core.cli import Failed
-from core.domain.bars import bar_before
+from core.adapters import json_log
+from core.cli import UNDONE, Failed, WrongUse
+from core.domain.bars import BadBars, bar_before
 from core.domain.decide import Decision, View, decide
 from core.domain.orders import Rules
 from core.domain.risk import Policy
@@ -21,8 +22,8 @@ from core.domain.state import Book
 from core.flows import switches
 from core.flows.claim import tick_key
 from core.flows.status import status as status_flow
-from core.ports import Document
-from core.wiring import App, app
+from core.ports import Conflict, Document, Missing, Unavailable
+from core.wiring import App, BadTime, app
 
 Answer = tuple[Document, str]
 
@@ -32,13 +33,13 @@ def opened(arguments: Namespace) -> App:
 
 
 def chosen(app_: App, arguments: Namespace) -> list[Book]:
-    """The book that --book names, or all. Raises Failed."""
+    """The book that --book names, or all. Raises WrongUse."""
     books = app_.books
     if arguments.book is None:
         return books
     found = [book for book in books if book.id == arguments.book]
     if not found:
-        raise Failed(f"there is no book {arguments.book!r}: the settings have {', '.join(book.id for book in books)}")
+        raise WrongUse(f"there is no book {arguments.book!r}: the settings have {', '.join(book.id for book in books)}")
     return found
 
 
@@ -46,15 +47,41 @@ def tick(arguments: Namespace) -> Answer:
     from core.flows.tick import tick as flow
 
     app_ = opened(arguments)
-    at = arguments.at or app_.clock.now()
-    answers = [flow(app_.world(book.id), book, at) for book in chosen(app_, arguments)]
-    return _several(answers), "\n".join(
-        said.get("explanation") or f"{said['outcome']}: {said['reason']}" for said in answers
+    at = when(app_, arguments)
+    answers = each(chosen(app_, arguments), lambda book: flow(app_.world(book.id), book, at))
+    return several(answers), "\n".join(
+        said.get("explanation") or f"{said['book']}: {said['outcome']}: {said['reason']}" for said in answers
     )
 
 
-def _several(answers: list[Document]) -> Document:
-    return answers[0] if len(answers) == 1 else {**answers[0], "books": answers}
+def when(app_: App, arguments: Namespace) -> datetime:
+    """--at, or now. Raises WrongUse."""
+    try:
+        return app_.time(arguments.at)
+    except BadTime as failure:
+        raise WrongUse(str(failure)) from None
+
+
+def each(books: list[Book], run: Callable[[Book], Document]) -> list[Document]:
+    """What `run` answers for each book. One book's failure is an answer among several, and raised when it is alone."""
+    if len(books) == 1:
+        return [run(books[0])]
+    return [_attempted(book, run) for book in books]
+
+
+def _attempted(book: Book, run: Callable[[Book], Document]) -> Document:
+    try:
+        return run(book)
+    except (Unavailable, Conflict, Missing, BadBars) as failure:
+        return {"outcome": "failed", "book": book.id, "bar": None, "reason": json_log.clean(str(failure))}
+
+
+def several(answers: list[Document]) -> Document:
+    """The one answer, or the worst of them with all of them in `books`."""
+    if len(answers) == 1:
+        return answers[0]
+    worst = next((said for outcome in UNDONE for said in answers if said["outcome"] == outcome), answers[0])
+    return {**worst, "books": answers}
 
 
 def status(arguments: Namespace) -> Answer:
@@ -101,16 +128,26 @@ def resume(arguments: Namespace) -> Answer:
 def _flip(arguments: Namespace, mode: Any) -> Answer:
     app_ = opened(arguments)
     scope = "global" if arguments.book is None else chosen(app_, arguments)[0].id
-    document = switches.flip(app_.state, scope, mode, getpass.getuser(), arguments.reason, app_.clock.now())
+    document = switches.flip(app_.state, scope, mode, operator(), arguments.reason, app_.clock.now())
     modes = "; ".join(
         f"{book['id']} is now in mode {book['mode']}" for book in status_flow(app_.state, app_.books)["books"]
     )
     return document, f"switches/{scope} says {mode}. {modes}."
 
 
+def operator(name: Callable[[], str] = getpass.getuser) -> str:
+    """Who flips the switch. A container's user may have no name: that must not keep it from stopping."""
+    try:
+        return name()
+    except (KeyError, OSError, ImportError):
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
 def explain(arguments: Namespace) -> Answer:
     app_ = opened(arguments)
-    book = chosen(app_, arguments)[0]
+    book, *others = chosen(app_, arguments)
+    if others:
+        raise WrongUse(f"which book? Give --book and one of {book.id}, {', '.join(other.id for other in others)}")
     record = _record(app_, book, arguments.at)
     lines = [str(record["answer"].get("explanation") or record["answer"]["reason"]), ""]
     numbers = {**record["decision"]["numbers"], **{f"p(up) by {name}": p for name, p in record["members"].items()}}
@@ -144,11 +181,22 @@ def replay(arguments: Namespace) -> Answer:
     for book in chosen(app_, arguments):
         for record in _records(app_, book):
             replayed += 1
-            if again(record) != msgspec.convert(record["decision"], Decision):
+            if not _same_again(record):
                 different.append(f"{book.id} {record['bar']:%Y-%m-%dT%H:%M}Z")
     if different:
         raise Failed(f"{len(different)} of {replayed} decisions came out differently, the first at {different[0]}")
-    return {"replayed": replayed, "different": 0}, f"{replayed} recorded decisions, every one the same again"
+    told = f"{replayed} recorded decisions, every one the same again" if replayed else "nothing is recorded yet"
+    return {"replayed": replayed, "different": 0}, told
+
+
+def _same_again(record: Document) -> bool:
+    try:
+        return again(record) == msgspec.convert(record["decision"], Decision)
+    except (KeyError, msgspec.ValidationError) as failure:
+        which = f"{record.get('book')} at {record.get('bar')}"
+        raise Failed(
+            f"the record of {which} cannot be read ({failure}): it is damaged, or of another version"
+        ) from None
 
 
 def again(record: Document) -> Decision:

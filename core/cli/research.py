@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from core.cli.operate import Answer, chosen, opened
+from core.cli.operate import Answer, chosen, each, opened, several, when
 from core.domain.bars import bar_before, close_time, moment, unbroken
+from core.domain.state import Book
 from core.flows.history import past
+from core.ports import Document
 
 
 @contextmanager
@@ -53,12 +55,14 @@ def train(arguments: Namespace) -> Answer:
     from core.flows.train import train as flow
 
     app = opened(arguments)
-    answers, at = [], arguments.at or app.clock.now()
-    for book in chosen(app, arguments):
+    at = when(app, arguments)
+
+    def one(book: Book) -> Document:
         with progress(arguments.json) as show:
-            answers.append(flow(app.world(book.id), book, app.plan(), at, show))
-    document = answers[0] if len(answers) == 1 else {**answers[0], "books": answers}
-    return document, "\n".join(_told(said) for said in answers)
+            return flow(app.world(book.id), book, app.plan(), at, show)
+
+    answers = each(chosen(app, arguments), one)
+    return several(answers), "\n".join(_told(said) for said in answers)
 
 
 def _told(said: dict[str, object]) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,12 +40,15 @@ def serve(arguments: Namespace) -> Answer:
     port = app.settings.serve.port if arguments.port is None else arguments.port
     try:
         server = make_server(host, port, DispatcherMiddleware(_nothing, served), threaded=True)
-    except (OSError, SystemExit):
+    except SystemExit:  # after it has said so in its own words
         raise Failed(f"{host}:{port} is taken: give another one with --port") from None
+    except OSError as failure:
+        raise Failed(f"cannot listen on {host}:{port} ({failure}): correct [serve] host, or --port") from None
     url = f"http://{host}:{server.port}"
     print(f"serving {', '.join(url + path for path in served)}; stop with Ctrl-C", file=sys.stderr, flush=True)
     threading.Thread(target=_schedule, args=(app, url), daemon=True).start()
-    server.serve_forever()
+    with redirect_stdout(sys.stderr):  # where the functions log: stdout is for the command's own answer
+        server.serve_forever()
     return {"outcome": "done"}, ""
 
 
@@ -95,6 +99,12 @@ def _call(url: str, book: str, due: datetime) -> None:
         if reply.status not in (500, 503) or not wait:
             break
         time.sleep(wait)
-    said = msgspec.json.decode(reply.data)
-    line = said.get("explanation") or f"{said['outcome']}: {said['reason']}"
-    print(f"{due:%Y-%m-%d %H:%M} {book}: {line}", file=sys.stderr, flush=True)
+    print(f"{due:%Y-%m-%d %H:%M} {book}: {_told(reply.status, reply.data)}", file=sys.stderr, flush=True)
+
+
+def _told(status: int, data: bytes) -> str:
+    try:
+        said = msgspec.json.decode(data, type=dict[str, object])
+        return str(said.get("explanation") or f"{said['outcome']}: {said['reason']}")
+    except (msgspec.MsgspecError, KeyError):
+        return f"HTTP {status}, and not an answer of ours"
