@@ -173,7 +173,7 @@ def road(
     bars = bars if bars is not None else drawn()
     daily = daily or from_closes(np.empty(0, np.int64), np.empty(0))
     state, models = state or MemoryState(), MemoryModels()
-    model = go_live(state, models, book, files or _trained(book, bars, daily, trained_on))
+    model = go_live(state, models, book, files or trained(book, bars, daily, trained_on))
     clock = FixedClock(moment(bars.time[-1]) + HOUR)
     exchange = PaperExchange(state, Holding(cash=book.policy.capital), book.rules, book.costs)
     sources = [("array", ArrayVix(daily))] if len(daily) else []
@@ -184,7 +184,8 @@ def road(
 _known: dict[tuple[object, ...], Artefact] = {}
 
 
-def _trained(book: Book, bars: Bars, daily: Daily, count: int) -> Artefact:
+def trained(book: Book, bars: Bars, daily: Daily, count: int = 1500) -> Artefact:
+    """The artefact of `book` from its first `count` bars; made once in a process."""
     key = (book.features, book.symbol, bars.digest(), len(daily), count)
     if key not in _known:
         _known[key] = artefact(book, bars[:count], daily)

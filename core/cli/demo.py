@@ -35,6 +35,7 @@ AFTER_CLOSE = timedelta(seconds=5)
 START_S = 60
 POSTS = 20  # tries of one tick
 LOG = "tick.log"
+DEMO = ROOT / "config" / "demo.toml"
 
 
 def demo(arguments: Namespace) -> Answer:
@@ -42,13 +43,11 @@ def demo(arguments: Namespace) -> Answer:
     if not arguments.bars and (arguments.vix or arguments.symbol):
         raise WrongUse("--vix and --symbol say what belongs to bars of your own: give them with --bars")
     environ = {**os.environ, **_settings(arguments)}
-    opened = app(None, environ)
+    opened = app(arguments.config or DEMO, environ)
     book = opened.books[0]
     since, until = _span(arguments, opened, book)
     if since >= until:
-        raise WrongUse(
-            f"there is nothing to walk from {since.isoformat()} to {until.isoformat()}: correct --from, --to"
-        )
+        raise WrongUse(f"nothing lies between {since.isoformat()} and {until.isoformat()}: correct --from or --to")
     _cleared(out)
     with progress(arguments.json) as show:
         trained = train(opened.world(book.id), book, opened.plan(), since, show)
@@ -68,7 +67,7 @@ def _cleared(out: Path) -> None:
 
     Raises Failed. Every demo begins with the file `tick.log`: state and models without it are somebody's own.
     """
-    state, models, log = out / "state.db", out / "models", out / LOG
+    state, models, log = out / "state.db", out / "models" / "models", out / LOG
     if (state.exists() or models.exists()) and not log.exists():
         raise Failed(f"{out} holds a state or models that no demo made: give another folder with --out")
     try:
@@ -86,7 +85,7 @@ def _settings(arguments: Namespace) -> dict[str, str]:
     """What the demo's options mean, as settings: the function's process reads the same."""
     out = arguments.out.resolve()
     settings = {
-        "HOURHAND_CONFIG": str(arguments.config or ROOT / "config" / "demo.toml"),
+        "HOURHAND_CONFIG": str(arguments.config or DEMO),
         "HOURHAND__STATE__BACKEND": "sqlite",  # whatever the environment says: a demo touches nobody's state
         "HOURHAND__STATE__PATH": str(out / "state.db"),
         "HOURHAND__MODELS__BACKEND": "dir",
@@ -111,9 +110,8 @@ def _span(arguments: Namespace, opened: App, book: Book) -> tuple[datetime, date
     days = timedelta(days=arguments.days)
     if arguments.since:
         return arguments.since, arguments.until or arguments.since + days
-    until = arguments.until or (
-        _end_of_file(opened, book) if opened.settings.market.source == "files" else SIMULATED_UNTIL
-    )
+    of_files = opened.settings.market.source == "files"
+    until = arguments.until or (_end_of_file(opened, book) if of_files else SIMULATED_UNTIL)
     return until - days, until
 
 

@@ -194,9 +194,7 @@ def _same_again(record: Document) -> bool:
         return again(record) == msgspec.convert(record["decision"], Decision)
     except (KeyError, msgspec.ValidationError) as failure:
         which = f"{record.get('book')} at {record.get('bar')}"
-        raise Failed(
-            f"the record of {which} cannot be read ({failure}): it is damaged, or of another version"
-        ) from None
+        raise Failed(f"the record of {which} is damaged, or of another version: {failure}") from None
 
 
 def again(record: Document) -> Decision:

@@ -7,10 +7,11 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +19,9 @@ from core.cli import Failed
 from core.cli.operate import Answer, opened
 from core.domain.bars import moment, seconds
 from core.wiring import App
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 MAIN = Path(__file__).parents[2] / "main.py"
 FUNCTIONS = ("tick", "train")
@@ -35,21 +39,28 @@ def serve(arguments: Namespace) -> Answer:
     app = opened(arguments)
     if arguments.config:
         os.environ["HOURHAND_CONFIG"] = str(arguments.config)  # the functions read their own settings
-    served = {f"/{name}": create_app(name, str(MAIN)) for name in FUNCTIONS}
+    served = {f"/{name}": _at_its_root(create_app(name, str(MAIN))) for name in FUNCTIONS}
     host = app.settings.serve.host
     port = app.settings.serve.port if arguments.port is None else arguments.port
     try:
         server = make_server(host, port, DispatcherMiddleware(_nothing, served), threaded=True)
-    except SystemExit:  # after it has said so in its own words
-        raise Failed(f"{host}:{port} is taken: give another one with --port") from None
-    except OSError as failure:
-        raise Failed(f"cannot listen on {host}:{port} ({failure}): correct [serve] host, or --port") from None
+    except (OSError, SystemExit):  # werkzeug has said why in its own words
+        raise Failed(f"cannot listen on {host}:{port}: when it is taken, give another one with --port") from None
     url = f"http://{host}:{server.port}"
     print(f"serving {', '.join(url + path for path in served)}; stop with Ctrl-C", file=sys.stderr, flush=True)
     threading.Thread(target=_schedule, args=(app, url), daemon=True).start()
     with redirect_stdout(sys.stderr):  # where the functions log: stdout is for the command's own answer
         server.serve_forever()
     return {"outcome": "done"}, ""
+
+
+def _at_its_root(function: WSGIApplication) -> WSGIApplication:
+    """`function` for exactly its path: a redirection from /tick to /tick/ would not be followed by a POST."""
+
+    def called(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        return function({**environ, "PATH_INFO": environ["PATH_INFO"] or "/"}, start)
+
+    return called
 
 
 def _nothing(_: object, start: object) -> list[bytes]:

@@ -88,7 +88,7 @@ def _nonsense(view: View) -> tuple[str, str] | None:
 
 def _trade(view: View, policy: Policy, rules: Rules) -> Decision:
     steps = threshold(policy, view.volatility_ratio, view.atr_ratio, view.win_rate, view.vix, view.vix_change)
-    numbers: dict[str, Number] = {"p_up": view.p_up, "price": view.price, **steps}
+    numbers = _seen(view) | steps
     exit_reason = _exit_reason(view, policy, steps["th"])
     held = view.holding.position
     if held and not exit_reason:
@@ -107,6 +107,20 @@ def _trade(view: View, policy: Policy, rules: Rules) -> Decision:
         numbers["entry"] = reason
         return Decision(action="exit", reason=exit_reason, target=ZERO, intents=exits, numbers=numbers)
     return Decision(action="stay_out", reason=reason, target=ZERO, numbers={**numbers, **size_numbers})
+
+
+def _seen(view: View) -> dict[str, Number]:
+    """What the market showed; None where it is not known (NaN would not equal itself)."""
+    return {
+        "p_up": view.p_up,
+        "price": view.price,
+        "volatility_ratio": view.volatility_ratio,
+        "atr_ratio": view.atr_ratio,
+        "win_rate": view.win_rate,
+        "vix_level": None if math.isnan(view.vix) else view.vix,
+        "vix_change": None if math.isnan(view.vix_change) else view.vix_change,
+        "rule": view.rule,
+    }
 
 
 def _exit_reason(view: View, policy: Policy, th: float) -> str:

@@ -48,7 +48,7 @@ def test_short_strictly_below_the_threshold() -> None:
 
 def test_an_entry_in_full() -> None:
     """1 % of 10,000 over a stop 2 x 400 away: 0.125 BTC."""
-    decision = decided(p_up=0.6)
+    decision, view = decided(p_up=0.6), seen()
     assert decision == Decision(
         action="enter",
         reason="long_signal",
@@ -67,6 +67,12 @@ def test_an_entry_in_full() -> None:
         numbers={
             "p_up": 0.6,
             "price": 40_000.0,
+            "volatility_ratio": view.volatility_ratio,
+            "atr_ratio": view.atr_ratio,
+            "win_rate": None,
+            "vix_level": view.vix,
+            "vix_change": view.vix_change,
+            "rule": 0.0,
             "base": 0.05,
             "volatility": 0.0,
             "atr": 0.0,
