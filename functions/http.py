@@ -62,13 +62,19 @@ def answer(request: Request, flow: Callable[[App, str, datetime], Document]) -> 
     except SettingsError as failure:
         log.error("the settings cannot be used: %s", failure)
         document = _no("failed", f"the settings cannot be used: {failure}")
-    status = STATUS.get(document["outcome"], 200)
-    return msgspec.json.encode(document), status, headers
+    return msgspec.json.encode(_spoken(document)), STATUS.get(document["outcome"], 200), headers
 
 
 def _no(outcome: str, reason: str, book: str | None = None) -> Document:
-    """The answer of a request that was not served. Nothing secret leaves the house with it."""
-    return {"outcome": outcome, "book": book, "bar": None, "reason": json_log.clean(reason)}
+    """The answer of a request that was not served."""
+    return {"outcome": outcome, "book": book, "bar": None, "reason": reason}
+
+
+def _spoken(document: Document) -> Document:
+    """The same with nothing secret in its sentences, such as an address that holds a password."""
+    told = {name: json_log.clean(document[name]) for name in ("reason", "explanation") if document.get(name)}
+    books = {"books": [_spoken(said) for said in document["books"]]} if "books" in document else {}
+    return {**document, **told, **books}
 
 
 def _answered(request: Request, flow: Callable[[App, str, datetime], Document]) -> Document:
