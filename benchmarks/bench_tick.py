@@ -23,7 +23,6 @@ import numpy as np
 import urllib3
 from msgspec import structs
 
-from benchmarks.venue import bitbank_files
 from core.adapters.simulated_market import SimulatedMarket
 from core.adapters.simulated_vix import SimulatedVix
 from core.domain.bars import Bars, pack
@@ -33,6 +32,7 @@ from core.flows.tick import tick
 from core.flows.train import Plan, train
 from core.ports import Write
 from core.wiring import App, app
+from tests.adapters.candle_venues import bitbank, loopback
 from tests.emulators import firestore, free_port, make_bucket, storage
 from tests.fakes import Call, delayed, in_sequence
 
@@ -56,7 +56,7 @@ class Place:
 @contextmanager
 def place() -> Iterator[Place]:
     bars = SimulatedMarket().bars(NOW - timedelta(days=DAYS), NOW + timedelta(days=10))
-    with firestore() as database, storage() as files, bitbank_files(bars) as public:
+    with firestore() as database, storage() as files, loopback(bitbank(bars)) as venue:
         environ = {
             **os.environ,
             "HOURHAND_CONFIG": str(ROOT / "config" / "paper.toml"),
@@ -66,7 +66,7 @@ def place() -> Iterator[Place]:
             "HOURHAND__STATE__BACKEND": "firestore",
             "HOURHAND__MODELS__BACKEND": "gcs",
             "HOURHAND__MODELS__BUCKET": make_bucket(files, "bench"),
-            "HOURHAND__VENUE__URLS": f'{{public = "{public}"}}',
+            "HOURHAND__VENUE__URLS": f'{{public = "{venue.url}"}}',
             "HOURHAND__VIX__SOURCES": '["cboe"]',
             "HOURHAND__TICK__MAX_LATENESS_S": "0",
             "HOURHAND__TRAINING__PUBLISH_ANYWAY": "true",

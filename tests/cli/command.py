@@ -68,15 +68,17 @@ def state(environ: Mapping[str, str]) -> SqliteState:
     return SqliteState(environ["HOURHAND__STATE__PATH"])
 
 
-def with_model(environ: Environ, book: str = "btc") -> Environ:
-    """The same world, in which a small model that was trained on the drawn bars is live for `book`."""
-    go_live(state(environ), DirModels(environ["HOURHAND__MODELS__PATH"]), replace(small_book(), id=book), _model())
+def with_model(environ: Environ, symbol: str = "BTC/USDT") -> Environ:
+    """The same world, in which a small model that was trained on the drawn bars is live for the book `btc`."""
+    go_live(state(environ), DirModels(environ["HOURHAND__MODELS__PATH"]), small_book(), _model(symbol))
     return environ
 
 
 @cache
-def _model() -> Artefact:
-    return artefact(small_book(), drawn()[:1500], from_closes(np.empty(0, np.int64), np.empty(0)))
+def _model(symbol: str) -> Artefact:
+    return artefact(
+        replace(small_book(), symbol=symbol), drawn()[:1500], from_closes(np.empty(0, np.int64), np.empty(0))
+    )
 
 
 def closed(index: int) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -112,7 +113,7 @@ def test_a_request_that_can_never_succeed_is_told_what_to_do(client: Any, body: 
     assert [word for word in words if word not in document["reason"]] == []
 
 
-@pytest.mark.parametrize("time", ["tomorrow", "12", "2099-01-01T00:00:00Z"])
+@pytest.mark.parametrize("time", ["tomorrow", "12", "2099-01-01T00:00:00+00:00"])
 def test_a_header_that_is_no_time_is_a_bad_request(client: Any, time: str) -> None:
     reply = client.post("/", headers={HEADER: time})
     assert (reply.status_code, said(reply)["outcome"]) == (400, "bad_request")
@@ -206,14 +207,15 @@ def test_without_a_book_every_book_ticks_and_the_worst_is_the_answer(tmp_path: P
     [
         ({"HOURHAND__POLICY__TRESHOLD": "0.1"}, ("HOURHAND__POLICY__TRESHOLD", "did you mean threshold?")),
         ({"HOURHAND_CONFIG": "/nowhere/x.toml"}, ("/nowhere/x.toml", "HOURHAND_CONFIG")),
-        ({"HOURHAND__EXCHANGE__MODE": "live", "HOURHAND__TRAINING__PUBLISH_ANYWAY": "false"}, ("live", "paper")),
+        (
+            {"HOURHAND__EXCHANGE__MODE": "live", "HOURHAND__TRAINING__PUBLISH_ANYWAY": "false"},
+            ("mode = live", "set source = venue"),
+        ),
     ],
 )
 def test_settings_that_cannot_be_used_are_told_and_tried_again(
     tmp_path: Path, wrong: dict[str, str], words: tuple[str, ...]
 ) -> None:
-    import os
-
     with function(of_files(tmp_path) | wrong) as client:
         for _ in range(2):
             reply = client.post("/", json={"at": AT.isoformat()})
