@@ -104,12 +104,8 @@ class Write:
     version: str | None = ANY
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Documents read in such a way that a commit with this watch fails when any of them has changed since."""
-
-    documents: Mapping[str, Versioned]
-    handle: object = None
+# Documents as they were read, which must still be so when a decision made on them is committed.
+Watch = Mapping[str, Versioned]
 
 
 class StateStore(Protocol):
@@ -122,16 +118,9 @@ class StateStore(Protocol):
         """All of `keys` at one moment; an absent document is Versioned(None, None)."""
         ...
 
-    def watch(self, keys: Sequence[str]) -> Watch:
-        """Like `read`, for documents that must still be the same when a decision made on them is committed."""
-        ...
-
     def commit(self, writes: Sequence[Write], watch: Watch | None = None) -> Mapping[str, str]:
-        """All writes or none; returns the new version of each key that was put. Raises Conflict. Ends the watch."""
-        ...
-
-    def forget(self, watch: Watch) -> None:
-        """End a watch that will not be committed. Never raises."""
+        """All writes or none; returns the new version of each key that was put. Raises Conflict, also when a document
+        of `watch` is no longer as it was read there."""
         ...
 
     def scan(self, collection: str, since: str = "", until: str = "\uffff") -> Iterator[tuple[str, Document]]:

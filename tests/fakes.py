@@ -29,22 +29,16 @@ class MemoryState:
         with self._lock:
             return {key: self._versioned(key) for key in keys}
 
-    def watch(self, keys: Sequence[str]) -> Watch:
-        return Watch(self.read(keys))
-
     def commit(self, writes: Sequence[Write], watch: Watch | None = None) -> Mapping[str, str]:
         check_writes(writes)
         packed = {write.key: None if write.data is None else msgspec.msgpack.encode(write.data) for write in writes}
         wanted = [(write.key, write.version) for write in writes if write.version != ANY]
-        wanted += [(key, seen.version) for key, seen in watch.documents.items()] if watch else []
+        wanted += [(key, seen.version) for key, seen in watch.items()] if watch else []
         with self._lock:
             for key, version in wanted:
                 if self._versioned(key).version != version:
                     raise Conflict(f"{key} has changed")
             return {key: version for key, data in packed.items() if (version := self._put(key, data)) is not None}
-
-    def forget(self, watch: Watch) -> None:
-        pass
 
     def scan(self, collection: str, since: str = "", until: str = "\uffff") -> Iterator[tuple[str, Document]]:
         check_range(collection, since, until)

@@ -57,9 +57,6 @@ class FirestoreState:
             raise Unavailable(f"Firestore answered for {len(found)} documents instead of {len(set(keys))}: try again")
         return found
 
-    def watch(self, keys: Sequence[str]) -> Watch:
-        return Watch(self.read(keys))
-
     def commit(self, writes: Sequence[Write], watch: Watch | None = None) -> Mapping[str, str]:
         check_writes(writes)
         operations = [self._operation(write) for write in _joined(writes, watch)]
@@ -75,9 +72,6 @@ class FirestoreState:
             for write, result in zip(writes, results, strict=False)
             if write.data is not None
         }
-
-    def forget(self, watch: Watch) -> None:
-        """Nothing to do: a watch holds nothing."""
 
     def scan(self, collection: str, since: str = "", until: str = "\uffff") -> Iterator[tuple[str, Document]]:
         check_range(collection, since, until)
@@ -159,7 +153,7 @@ class FirestoreState:
 def _joined(writes: Sequence[Write], watch: Watch | None) -> Iterator[Write]:
     """The writes, each with the condition that the watch puts on its document too."""
     for write in writes:
-        seen = watch.documents.get(write.key) if watch else None
+        seen = watch.get(write.key) if watch else None
         if seen is None or write.version == seen.version:
             yield write
         elif write.version == ANY:
@@ -170,7 +164,7 @@ def _joined(writes: Sequence[Write], watch: Watch | None) -> Iterator[Write]:
 
 def _only_watched(writes: Sequence[Write], watch: Watch | None) -> list[tuple[str, Versioned]]:
     written = {write.key for write in writes}
-    return [(key, seen) for key, seen in watch.documents.items() if key not in written] if watch else []
+    return [(key, seen) for key, seen in watch.items() if key not in written] if watch else []
 
 
 def _condition(version: str | None) -> dict[str, Any]:

@@ -58,18 +58,12 @@ class SqliteState:
             found = _select(db, keys)
         return {key: self._versioned(key, *found.get(key, (None, None))) for key in keys}
 
-    def watch(self, keys: Sequence[str]) -> Watch:
-        return Watch(self.read(keys))
-
     def commit(self, writes: Sequence[Write], watch: Watch | None = None) -> Mapping[str, str]:
         check_writes(writes)
         packed = {write.key: None if write.data is None else msgspec.msgpack.encode(write.data) for write in writes}
         with self._connection() as db, _transaction(db):
             _check_versions(db, writes, watch)
             return {key: version for key, data in packed.items() if (version := _put(db, key, data)) is not None}
-
-    def forget(self, watch: Watch) -> None:
-        """Nothing to do: a watch holds nothing."""
 
     def scan(self, collection: str, since: str = "", until: str = "\uffff") -> Iterator[tuple[str, Document]]:
         check_range(collection, since, until)
@@ -174,7 +168,7 @@ def _select(db: sqlite3.Connection, keys: Sequence[str]) -> dict[str, tuple[int,
 
 def _check_versions(db: sqlite3.Connection, writes: Sequence[Write], watch: Watch | None) -> None:
     wanted = [(write.key, write.version) for write in writes if write.version != ANY]
-    wanted += [(key, seen.version) for key, seen in watch.documents.items()] if watch else []
+    wanted += [(key, seen.version) for key, seen in watch.items()] if watch else []
     for key, version in wanted:
         row = db.execute("SELECT version FROM documents WHERE key = ?", (key,)).fetchone()
         if (str(row[0]) if row else None) != version:

@@ -121,15 +121,13 @@ def _fresh(
     bars, problem = window.window(world, book, bar, state.bar, found[window.key(book)].data, last)
     calls: list[Callable[[], Any]] = [
         partial(world.state.commit, [taken]),
-        partial(world.state.watch, switch_keys(book.id)),
+        partial(world.state.read, switch_keys(book.id)),
         partial(world.exchange.look, book.id, bars),
         partial(live_model, world, book, found[pointer_key(book.id)].data),
         partial(vix.refresh, world.vix, found[vix.KEY].data, at, world.vix_every_s),
     ]
     versions, watch, account, model, daily = results = together([partial(attempt, call, Exception) for call in calls])
     failures = [result for result in results if isinstance(result, Exception)]
-    if isinstance(watch, Watch) and failures:
-        world.state.forget(watch)
     if isinstance(versions, Exception):
         raise versions
     run = Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)])
@@ -143,7 +141,6 @@ def _fresh(
     try:
         run, state, record = _decide_and_write_down(run, gathered)
     except Exception:
-        world.state.forget(watch)
         _release(run, found[book_key(book.id)].data)
         raise
     return dict(record["answer"]) if record["phase"] == "done" else _act(run, state, record)
@@ -215,7 +212,7 @@ def _decide_and_write_down(run: Tick, gathered: Gathered) -> tuple[Tick, BookSta
             if not attempts_left or not run.still_ours():
                 raise
             log.info("the switch moved while deciding: deciding again")
-            gathered = replace(gathered, watch=run.world.state.watch(switch_keys(run.book.id)))
+            gathered = replace(gathered, watch=run.world.state.read(switch_keys(run.book.id)))
             continue
         log.info("decided", extra={"tick": said})
         return run, state, record
@@ -249,7 +246,7 @@ def _looked_at(name: str) -> FeatureSet:
 
 
 def _mode(watch: Watch) -> Mode:
-    return effective(found.data for found in watch.documents.values())
+    return effective(found.data for found in watch.values())
 
 
 # -- act
@@ -270,7 +267,7 @@ def _resume(
     calls: list[Callable[[], Any]] = [
         partial(world.state.commit, [taken]),
         partial(world.exchange.look, book.id, bars),
-        partial(world.state.watch, switch_keys(book.id)),
+        partial(world.state.read, switch_keys(book.id)),
     ]
     versions, account, watch = together(calls)
     run = Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.adapters.firestore_state import FirestoreState
-from core.ports import Conflict, Unavailable, Versioned, Watch, Write
+from core.ports import Conflict, Unavailable, Versioned, Write
 from tests.adapters.scripted import Answer, scripted
 
 ROOT = "projects/p/databases/(default)/documents"
@@ -27,7 +27,7 @@ def read(store: FirestoreState) -> object:
 
 
 def watch(store: FirestoreState) -> object:
-    return store.watch(["c/x"])
+    return store.read(["c/x"])
 
 
 def scan(store: FirestoreState) -> object:
@@ -51,7 +51,6 @@ def refused(code: int, status: str, message: str) -> Answer:
 def test_each_call_is_one_request(call: Call, answer: Answer) -> None:
     with scripted(answer) as server:
         call(FirestoreState("p", emulator_host=server.host))
-        FirestoreState("p", emulator_host=server.host).forget(Watch({"c/x": Versioned(None, None)}))
     assert len(server.asked) == 1
 
 
@@ -63,7 +62,7 @@ def test_a_read_asks_for_a_snapshot_without_locks(call: Call) -> None:
 
 
 def test_a_commit_with_a_watch_is_one_request() -> None:
-    seen = Watch({"c/switch": Versioned({}, "2024-01-01T00:00:00Z"), "c/gone": Versioned(None, None)})
+    seen = {"c/switch": Versioned({}, "2024-01-01T00:00:00Z"), "c/gone": Versioned(None, None)}
     with scripted(DONE) as server:
         FirestoreState("p", emulator_host=server.host).commit([Write("c/x", {"a": 1}, None)], seen)
     writes = json.loads(server.asked[0].body)["writes"]

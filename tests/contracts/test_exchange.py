@@ -60,19 +60,12 @@ class Line:
         self._check()
         return self._state.read(keys)
 
-    def watch(self, keys: Sequence[str]) -> Watch:
-        self._check()
-        return self._state.watch(keys)
-
     def commit(self, writes: Sequence[Write], watch: Watch | None = None) -> Mapping[str, str]:
         self._check()
         versions = self._state.commit(writes, watch)
         if self.mute:
             raise Unavailable("the answer was lost")
         return versions
-
-    def forget(self, watch: Watch) -> None:
-        self._state.forget(watch)
 
     def scan(self, collection: str, since: str = "", until: str = "\uffff") -> Iterator[tuple[str, Document]]:
         self._check()

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from core.adapters.firestore_state import FirestoreState
 from core.adapters.limits import DOCUMENT_BYTES
 from core.adapters.sqlite_state import SqliteState
-from core.ports import ANY, Conflict, Document, StateStore, Unavailable, Versioned, Watch, Write
+from core.ports import ANY, Conflict, Document, StateStore, Unavailable, Versioned, Write
 from tests.emulators import free_port
 from tests.fakes import MemoryState
 
@@ -334,13 +334,13 @@ def test_a_read_is_of_one_moment(open_store: Open) -> None:
 
 def test_a_watch_of_two_moments_is_never_committed(store: StateStore) -> None:
     put(store, a={"n": 1}, b={"n": 1})
-    before = store.watch(["c/a", "c/b"]).documents
+    before = store.read(["c/a", "c/b"])
     put(store, a={"n": 2}, b={"n": 2})
-    after = store.watch(["c/a", "c/b"]).documents
+    after = store.read(["c/a", "c/b"])
     for torn in ({"c/a": before["c/a"], "c/b": after["c/b"]}, {"c/a": after["c/a"], "c/b": before["c/b"]}):
         with pytest.raises(Conflict):
-            store.commit([Write("c/order", {})], Watch(torn))
-    store.commit([Write("c/order", {})], Watch(after))
+            store.commit([Write("c/order", {})], torn)
+    store.commit([Write("c/order", {})], after)
 
 
 # --- watches --------------------------------------------------------------------------------------------------------
@@ -348,8 +348,8 @@ def test_a_watch_of_two_moments_is_never_committed(store: StateStore) -> None:
 
 def test_a_watch_reads(store: StateStore) -> None:
     version = put(store, here={"a": 1})["c/here"]
-    watch = store.watch(["c/here", "c/gone"])
-    assert watch.documents == {"c/here": Versioned({"a": 1}, version), "c/gone": ABSENT}
+    watch = store.read(["c/here", "c/gone"])
+    assert watch == {"c/here": Versioned({"a": 1}, version), "c/gone": ABSENT}
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_watch_reads(store: StateStore) -> None:
 def test_a_commit_fails_when_what_it_watched_is_another(open_store: Open, change: dict[str, Document | None]) -> None:
     store, operator = open_store(), open_store()
     put(store, here={"mode": "run"}, same={"mode": "run"})
-    watch = store.watch(["c/same", "c/here", "c/gone"])
+    watch = store.read(["c/same", "c/here", "c/gone"])
     put(operator, **change)
     with pytest.raises(Conflict):
         store.commit([Write("c/order", {"n": 1})], watch)
@@ -369,7 +369,7 @@ def test_a_commit_fails_when_what_it_watched_is_another(open_store: Open, change
 
 def test_a_commit_succeeds_when_what_it_watched_is_the_same(store: StateStore) -> None:
     version = put(store, here={"mode": "run"}, other={})["c/here"]
-    watch = store.watch(["c/here", "c/gone"])
+    watch = store.read(["c/here", "c/gone"])
     put(store, other={"n": 1})
     assert set(store.commit([Write("c/order", {"n": 1})], watch)) == {"c/order"}
     assert store.read(["c/here", "c/gone"]) == {"c/here": Versioned({"mode": "run"}, version), "c/gone": ABSENT}
@@ -378,7 +378,7 @@ def test_a_commit_succeeds_when_what_it_watched_is_the_same(store: StateStore) -
 def test_watches_of_the_same_document_do_not_hinder_one_another(open_store: Open) -> None:
     first, second = open_store(), open_store()
     put(first, switch={"mode": "run"})
-    watches = [first.watch(["c/switch", "c/gone"]), second.watch(["c/switch", "c/gone"])]
+    watches = [first.read(["c/switch", "c/gone"]), second.read(["c/switch", "c/gone"])]
     second.commit([Write("c/b", {})], watches[1])
     first.commit([Write("c/a", {})], watches[0])
     assert [name for name, _ in first.scan("c")] == ["a", "b", "switch"]
@@ -387,11 +387,11 @@ def test_watches_of_the_same_document_do_not_hinder_one_another(open_store: Open
 def test_what_is_watched_may_be_written(open_store: Open) -> None:
     store, other = open_store(), open_store()
     put(store, x={"n": 1})
-    watch = store.watch(["c/x", "c/new"])
-    store.commit([Write("c/x", {"n": 2}, watch.documents["c/x"].version), Write("c/new", {"n": 2})], watch)
-    late = other.watch(["c/x"])
+    watch = store.read(["c/x", "c/new"])
+    store.commit([Write("c/x", {"n": 2}, watch["c/x"].version), Write("c/new", {"n": 2})], watch)
+    late = other.read(["c/x"])
     put(store, x={"n": 3})
-    for version in (ANY, late.documents["c/x"].version, store.read(["c/x"])["c/x"].version):
+    for version in (ANY, late["c/x"].version, store.read(["c/x"])["c/x"].version):
         with pytest.raises(Conflict):
             other.commit([Write("c/x", {"n": 4}, version)], late)
     assert (get(store, "x"), get(store, "new")) == ({"n": 3}, {"n": 2})
@@ -399,10 +399,10 @@ def test_what_is_watched_may_be_written(open_store: Open) -> None:
 
 def test_a_watch_and_versions_together(store: StateStore) -> None:
     version = put(store, x={"n": 1}, switch={"mode": "run"})["c/x"]
-    store.commit([Write("c/x", {"n": 2}, version)], store.watch(["c/switch"]))
+    store.commit([Write("c/x", {"n": 2}, version)], store.read(["c/switch"]))
     with pytest.raises(Conflict):
-        store.commit([Write("c/x", {"n": 3}, version)], store.watch(["c/switch"]))
-    fresh, watch = store.read(["c/x"])["c/x"].version, store.watch(["c/switch"])
+        store.commit([Write("c/x", {"n": 3}, version)], store.read(["c/switch"]))
+    fresh, watch = store.read(["c/x"])["c/x"].version, store.read(["c/switch"])
     put(store, switch={"mode": "halt"})
     with pytest.raises(Conflict):
         store.commit([Write("c/x", {"n": 3}, fresh)], watch)
@@ -412,7 +412,7 @@ def test_a_watch_and_versions_together(store: StateStore) -> None:
 def test_a_commit_of_nothing_checks_the_watch(store: StateStore) -> None:
     assert store.commit([]) == {}
     put(store, x={"n": 1})
-    watch = store.watch(["c/x"])
+    watch = store.read(["c/x"])
     assert store.commit([], watch) == {}
     put(store, x={"n": 2})
     with pytest.raises(Conflict):
@@ -424,7 +424,7 @@ def test_a_race_of_watches_has_one_winner(open_store: Open) -> None:
     put(stores[0], x={"winner": None})
 
     def run(number: int) -> bool:
-        watch = stores[number].watch(["c/x", "c/switch"])
+        watch = stores[number].read(["c/x", "c/switch"])
         start.wait()
         try:
             stores[number].commit([Write("c/x", {"winner": number})], watch)
@@ -437,14 +437,10 @@ def test_a_race_of_watches_has_one_winner(open_store: Open) -> None:
     assert [get(stores[0], "x")] == [{"winner": number} for number in winners]
 
 
-@pytest.mark.parametrize("forgotten", [True, False])
-def test_nobody_waits_for_a_watch(open_store: Open, forgotten: bool) -> None:
+def test_nobody_waits_for_a_watch(open_store: Open) -> None:
     store, operator = open_store(), open_store()
     put(store, switch={"mode": "run"})
-    watch = store.watch(["c/switch"])
-    if forgotten:
-        store.forget(watch)
-        store.forget(watch)
+    store.read(["c/switch"])
     put(operator, switch={"mode": "halt"})
     assert get(store, "switch") == {"mode": "halt"}
 
@@ -453,7 +449,7 @@ WATCH_AND_DIE = """
 import os, signal
 from core.adapters.firestore_state import FirestoreState
 from core.adapters.sqlite_state import SqliteState
-{store}.watch(["c/switch", "c/gone"])
+{store}.read(["c/switch", "c/gone"])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -533,7 +529,7 @@ def nowhere(request: pytest.FixtureRequest, tmp_path: Path) -> StateStore:
 
 def calls(store: StateStore) -> Iterator[Callable[[], object]]:
     yield lambda: store.read(["c/x"])
-    yield lambda: store.watch(["c/x"])
+    yield lambda: store.read(["c/x"])
     yield lambda: store.commit([Write("c/x", {})])
     yield lambda: list(store.scan("c"))
 
@@ -542,4 +538,3 @@ def test_a_store_that_is_not_there_is_unavailable(nowhere: StateStore) -> None:
     for call in calls(nowhere):
         with pytest.raises(Unavailable, match="check"):
             call()
-    nowhere.forget(Watch({"c/x": ABSENT}))

@@ -207,6 +207,36 @@ def test_a_switch_flipped_while_deciding_is_obeyed() -> None:
     assert (said["outcome"], said["orders"]) == ("halted", [])
 
 
+def test_a_tick_that_lost_its_lease_on_the_way_writes_nothing_more() -> None:
+    made = road(small_book(**EAGER))
+    other = {"token": 9, "owner": "another", "bar": made.at(made.first), "until": made.clock.now() + HOUR}
+
+    class Overtaken(Flips):
+        def commit(self, writes: Sequence[Write], watch: Watch | None = None) -> Mapping[str, str]:
+            if watch is not None:
+                self._store.commit([Write(book_key("btc"), {"lease": other})])
+            return self._store.commit(writes, watch)
+
+    said = run(made, made.first, replace(made.world, state=Overtaken(made.world.state, 0)))
+    assert said["outcome"] == "busy"
+    documents = made.world.state.read([book_key("btc"), tick_key("btc", moment(made.bars.time[made.first]))])
+    assert [found.data for found in documents.values()] == [{"lease": other}, None]
+
+
+def test_a_tick_that_lost_its_lease_while_sending_does_not_finish() -> None:
+    made = road(small_book(**EAGER))
+    other = {"token": 9, "owner": "another", "bar": made.at(made.first), "until": made.clock.now() + HOUR}
+
+    class Slow(Vague):
+        def submit(self, book: str, intents: Sequence[Intent]) -> Sequence[Answer]:
+            found = made.world.state.read([book_key("btc")])[book_key("btc")].data
+            made.world.state.commit([Write(book_key("btc"), {**(found or {}), "lease": other})])
+            return [Answer(intent=intent.id, outcome="placed") for intent in intents]
+
+    assert run(made, made.first, replace(made.world, exchange=Slow(made.world.exchange)))["outcome"] == "busy"
+    assert record(made, made.first)["phase"] == "decided"
+
+
 def test_a_switch_that_never_rests_leaves_nothing_half_done() -> None:
     made = road(small_book(**EAGER))
     said = run(made, made.first, replace(made.world, state=Flips(made.world.state, 9)))

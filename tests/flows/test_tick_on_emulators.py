@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -30,7 +29,7 @@ RACERS = 8
 
 
 @pytest.fixture
-def cloud(firestore_emulator: str, storage_emulator: str) -> Iterator[Road]:
+def cloud(firestore_emulator: str, storage_emulator: str) -> Road:
     book = small_book(threshold=0.0, threshold_max=0.0)
     project = f"p{uuid4().hex[:12]}"
     state = FirestoreState(project, emulator_host=firestore_emulator)
