@@ -9,7 +9,7 @@ from core.settings.sections import Settings
 
 def contradictions(settings: Settings) -> list[str]:
     """A sentence for each pair of settings that cannot both stand."""
-    checks = [*_places(settings), *_live(settings), *_books(settings)]
+    checks = [*_urls(settings), *_places(settings), *_live(settings), *_books(settings)]
     return [sentence for wrong, sentence in checks if wrong]
 
 
@@ -32,6 +32,17 @@ def cautions(settings: Settings) -> list[str]:
         ),
     ]
     return [sentence for worth_saying, sentence in checks if worth_saying]
+
+
+def _urls(settings: Settings) -> list[tuple[bool, str]]:
+    """An address stands in logs and records when it does not answer, so nothing secret may stand in it."""
+    texts = [
+        text
+        for value in settings.venue.urls.values()
+        for text in (value.values() if isinstance(value, dict) else [value])
+    ]
+    secret = any("@" in text.partition("//")[2].partition("/")[0] for text in texts)
+    return [(secret, "[venue] urls has an address with a password in it: it would show in records; leave it out")]
 
 
 def _places(settings: Settings) -> list[tuple[bool, str]]:
