@@ -151,7 +151,8 @@ class ModelStore(Protocol):
 @dataclass(frozen=True, slots=True)
 class World:
     """The ports, bound for one book. `vix`: sources by name, in order of trust. `owner` gives a name that no other
-    claim has. `cache` outlives a tick while the instance is warm, and may be lost at any time."""
+    claim has. `together` makes independent calls to the outside, one after the other unless it is told better. `cache`
+    outlives a tick while the instance is warm, and may be lost at any time."""
 
     clock: Clock
     market: Market
@@ -164,4 +165,5 @@ class World:
     patience_s: int = 20
     vix_every_s: int = 6 * 3600
     owner: Callable[[], str] = lambda: uuid4().hex
+    together: Callable[[Sequence[Callable[[], Any]]], list[Any]] = lambda calls: [call() for call in calls]
     cache: dict[str, object] = field(default_factory=dict)

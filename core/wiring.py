@@ -16,6 +16,7 @@ from zlib import crc32
 from core.adapters import json_log
 from core.domain.orders import Holding
 from core.domain.state import Book
+from core.flows.gather import together
 from core.ports import Clock, DailySource, Exchange, History, Market, ModelStore, StateStore, World
 from core.settings import Settings, SettingsError, load
 
@@ -121,6 +122,7 @@ class App:
             lease_s=settings.tick.lease_s,
             patience_s=settings.tick.patience_s,
             vix_every_s=round(settings.vix.refresh_hours * 3600),
+            together=together,
         )
 
     def _market(self, book: Book) -> Market:

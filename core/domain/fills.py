@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Literal
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from core.domain.orders import ZERO, Fill, Holding, Intent, Rules, Side, exact
 
 DAY = Decimal(86400)
 BPS = Decimal(10_000)
+CENT = Decimal("1e-8")  # interest is charged in whole ones of these, so that sums of money stay exact
 
 
 class Costs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,7 +142,7 @@ def _fill(
     interest = ZERO
     if cause != "entry" and holding.opened is not None:
         held = Decimal(int((bar - holding.opened).total_seconds()))
-        interest = amount * holding.average_price * rules.interest_per_day * held / DAY
+        interest = (amount * holding.average_price * rules.interest_per_day * held / DAY).quantize(CENT, ROUND_CEILING)
     return Fill(
         id=f"{name}-{int(bar.timestamp())}",
         bar=bar,

@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import cache
 from typing import Any
 
 
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=16, thread_name_prefix="gather")
-
-
 def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Each call's result, in order. Waits for all of them; then raises the first exception, if any was raised."""
-    others = [_threads().submit(copy_context().run, call) for call in calls[1:]]
-    results: list[Any] = []
-    failures: list[BaseException] = []
-    for wait in (*calls[:1], *(other.result for other in others)):
-        try:
-            results.append(wait())
-        except Exception as failure:
-            failures.append(failure)
+    """Each call's result, in order. Waits for all of them; then raises the first exception, if any was raised.
+
+    Threads are made anew: calls may call `together` themselves, and a pool that all share could fill up with waiters.
+    """
+    if len(calls) < 2:
+        return [call() for call in calls]
+    with ThreadPoolExecutor(len(calls) - 1) as threads:
+        others = [threads.submit(copy_context().run, call) for call in calls[1:]]
+        first = attempt(calls[0], Exception)
+    results = [first, *(other.exception() or other.result() for other in others)]
+    failures = [result for result in results if isinstance(result, BaseException)]
     if failures:
         raise failures[0]
     return results

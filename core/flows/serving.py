@@ -10,7 +10,6 @@ from core.domain.bars import Floats, close_time
 from core.domain.features import SETS
 from core.domain.forecast import FILES, MANIFEST, BadModel, Meta, Model
 from core.domain.state import Book
-from core.flows.gather import together
 from core.ports import Document, Missing, Unavailable, World
 
 Problem = tuple[str, str]
@@ -53,7 +52,7 @@ def live_model(world: World, book: Book, pointer: Document | None) -> Model | Pr
 def fetch(world: World, book: Book, version: str) -> dict[str, bytes]:
     """Every file of a model, all at once. Raises Missing or Unavailable."""
     names = [MANIFEST, *FILES]
-    files = together([partial(world.models.get, folder(book.id, version) + name) for name in names])
+    files = world.together([partial(world.models.get, folder(book.id, version) + name) for name in names])
     return dict(zip(names, files, strict=True))
 
 

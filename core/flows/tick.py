@@ -27,7 +27,7 @@ from core.domain.orders import Intent
 from core.domain.state import Book, BookState, News, conclude, settle, view
 from core.flows import vix, window
 from core.flows.claim import book_key, claim, lease, plain, released, state_of, switch_keys, tick_key
-from core.flows.gather import attempt, together
+from core.flows.gather import attempt
 from core.flows.record import alerts, answer, book_document, brief, record_of
 from core.flows.serving import Problem, live_model, mismatched, pointer_key, unusable, version_of
 from core.ports import Conflict, Document, Unavailable, Versioned, Watch, World, Write
@@ -92,7 +92,7 @@ def tick(world: World, book: Book, at: datetime) -> Document:
     """
     bar = bar_before(at, book.timeframe)
     keys = [tick_key(book.id, bar), book_key(book.id), window.key(book), vix.KEY, pointer_key(book.id)]
-    found, last = together([partial(world.state.read, keys), partial(window.newest, world, book, bar)])
+    found, last = world.together([partial(world.state.read, keys), partial(window.newest, world, book, bar)])
     mine = claim(found, book.id, bar, world.clock.now())
     if mine.answer == "done" and mine.record:
         return dict(mine.record["answer"])
@@ -126,7 +126,9 @@ def _fresh(
         partial(live_model, world, book, found[pointer_key(book.id)].data),
         partial(vix.refresh, world.vix, found[vix.KEY].data, at, world.vix_every_s),
     ]
-    versions, watch, account, model, daily = results = together([partial(attempt, call, Exception) for call in calls])
+    versions, watch, account, model, daily = results = world.together(
+        [partial(attempt, call, Exception) for call in calls]
+    )
     failures = [result for result in results if isinstance(result, Exception)]
     if isinstance(versions, Exception):
         raise versions
@@ -269,7 +271,7 @@ def _resume(
         partial(world.exchange.look, book.id, bars),
         partial(world.state.read, switch_keys(book.id)),
     ]
-    versions, account, watch = together(calls)
+    versions, account, watch = world.together(calls)
     run = Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)])
     log.warning("going on with a decision that an earlier invocation wrote down")
     kept = tuple(intent for intent in state.unsettled if intent.id in account.known or _may_go(run, watch, intent))

@@ -22,7 +22,6 @@ from core.domain.forecast import MANIFEST, Meta, digest
 from core.domain.labels import direction
 from core.domain.splits import hold_out
 from core.domain.state import Book
-from core.flows.gather import together
 from core.flows.history import past
 from core.flows.serving import folder, pointer_key, version_of
 from core.flows.vix import daily_history
@@ -125,7 +124,9 @@ def _publish(world: World, book: Book, before: Versioned, artefact: Artefact, me
     """Files first, under a name of their own; then the pointer. Dying in between leaves the old model live."""
     sha256, warnings = digest(artefact[MANIFEST]), list(meta.warnings)
     version = version_of(meta, sha256)
-    together([partial(world.models.put, folder(book.id, version) + name, data) for name, data in artefact.items()])
+    world.together(
+        [partial(world.models.put, folder(book.id, version) + name, data) for name, data in artefact.items()]
+    )
     old = before.data or {}
     pointer: Document = {
         "version": version,

@@ -17,6 +17,7 @@ from core.domain.decide import Decision
 from core.domain.fills import Account
 from core.domain.orders import Answer, Intent
 from core.flows.claim import book_key, state_of, tick_key
+from core.flows.gather import together
 from core.flows.serving import pointer_key
 from core.flows.tick import tick
 from core.ports import Document, StateStore, Unavailable, Watch, World, Write
@@ -130,6 +131,7 @@ class Steps:
         world = made.world
         self.world = replace(
             world,
+            together=together,
             market=delayed(world.market, 0.05, self.calls),
             state=delayed(world.state, 0.05, self.calls),
             models=delayed(world.models, 0.05, self.calls),

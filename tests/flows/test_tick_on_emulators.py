@@ -19,6 +19,7 @@ from core.domain.backtest import backtest
 from core.domain.decide import Decision
 from core.domain.orders import Holding
 from core.flows.claim import book_key, state_of
+from core.flows.gather import together
 from core.flows.switches import flip
 from core.flows.tick import tick
 from core.ports import StateStore
@@ -36,7 +37,9 @@ def cloud(firestore_emulator: str, storage_emulator: str) -> Road:
     models = GcsModels(make_bucket(storage_emulator, project), emulator_host=storage_emulator)
     made = road(book)
     go_live(state, models, book, trained(book, drawn(), made.daily))
-    return replace(made, world=replace(made.world, state=state, models=models, exchange=paper(made, state)))
+    return replace(
+        made, world=replace(made.world, state=state, models=models, exchange=paper(made, state), together=together)
+    )
 
 
 def paper(made: Road, state: StateStore) -> PaperExchange:
