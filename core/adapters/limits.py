@@ -107,7 +107,6 @@ def _length(text: str, at: Place) -> int:
 
 
 def _weigh(value: Any, at: Place, tally: _Tally, depth: int) -> None:
-    tally.values += 1
     kind = type(value)
     if kind is dict:
         _weigh_dict(value, at, tally, depth)
@@ -123,17 +122,29 @@ def _weigh(value: Any, at: Place, tally: _Tally, depth: int) -> None:
 def _weigh_dict(value: Document, at: Place, tally: _Tally, depth: int) -> None:
     _check_depth(at, depth)
     for name, item in value.items():
-        here = (at, name)
-        if type(name) is not str:
-            raise TypeError(f"{_spelt(here)} has a name of type {type(name).__name__}: names in a document are str")
-        size = _name_size(name)
+        size = _name_size(name) if type(name) is str else 0
         if not size:
-            _length(name, here)
-            raise ValueError(
-                f"{_spelt(here)}: a name in a document is not empty, '__x__' or longer than {NAME_BYTES} bytes"
-            )
-        tally.size += size
-        _weigh(item, here, tally, depth + 1)
+            _refuse_name(name, (at, name))
+        quick = _quick(item)
+        tally.size += size + quick
+        if not quick:
+            _weigh(item, (at, name), tally, depth + 1)
+    tally.values += len(value)
+
+
+def _quick(item: Any) -> int:
+    """The size of what most values are, numbers and ASCII text, whose place need not be kept; 0 for all others."""
+    kind = type(item)
+    if kind is str:
+        return len(item) + 1 if item.isascii() else 0
+    return _FIXED.get(kind, 0)
+
+
+def _refuse_name(name: Any, here: Place) -> None:
+    if type(name) is not str:
+        raise TypeError(f"{_spelt(here)} has a name of type {type(name).__name__}: names in a document are str")
+    _length(name, here)
+    raise ValueError(f"{_spelt(here)}: a name in a document is not empty, '__x__' or longer than {NAME_BYTES} bytes")
 
 
 @lru_cache(maxsize=4096)
@@ -149,13 +160,14 @@ def _name_size(name: str) -> int:
 def _weigh_list(value: list[Any], at: Place, tally: _Tally, depth: int) -> None:
     _check_depth(at, depth)
     for index, item in enumerate(value):
-        here = (at, index)
         if type(item) is list:
-            named = _spelt(here)
-            raise TypeError(
-                f"{named} is a list directly inside a list, which Firestore cannot hold: put a dict between"
-            )
-        _weigh(item, here, tally, depth + 1)
+            why = "is a list directly inside a list, which Firestore cannot hold: put a dict between"
+            raise TypeError(f"{_spelt((at, index))} {why}")
+        quick = _quick(item)
+        tally.size += quick
+        if not quick:
+            _weigh(item, (at, index), tally, depth + 1)
+    tally.values += len(value)
 
 
 def _check_depth(at: Place, depth: int) -> None:
@@ -187,11 +199,9 @@ def _spelt(at: Place) -> str:
     return _spelt(parent) + (f"[{step}]" if isinstance(step, int) else f".{step}")
 
 
+_FIXED: Final = {type(None): 1, bool: 1, float: 8}
 _PLAIN: Final[dict[type, Callable[[Any, Place], int]]] = {
-    type(None): lambda _value, _at: 1,
-    bool: lambda _value, _at: 1,
     int: _weigh_int,
-    float: lambda _value, _at: 8,
     str: lambda value, at: _length(value, at) + 1,
     bytes: lambda value, _at: len(value),
     datetime: _weigh_time,
