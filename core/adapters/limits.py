@@ -192,7 +192,7 @@ def _weigh_time(value: datetime, at: Place) -> int:
 
 
 def _spelt(at: Place) -> str:
-    """'books/btc.state.trades[3]'"""
+    """'books/btc.state.booked[3]'"""
     if isinstance(at, str):
         return at
     parent, step = at

@@ -15,7 +15,7 @@ from core.domain.fills import Account, Costs, apply
 from core.domain.orders import Fill, Holding, Intent, Rules, exact
 from core.domain.risk import Policy
 
-TRADES_KEPT = 30  # as many as [policy] performance_trades may ask for
+RESULTS_KEPT = 30  # as many as [policy] performance_trades may ask for
 FILLS_KEPT = 32  # twice what an exchange lists of the newest
 
 
@@ -53,14 +53,16 @@ class Trade(Struct, frozen=True, kw_only=True):
 class BookState(Struct, frozen=True, kw_only=True):
     """`bar`: the last one decided on. `equity` and `peak` are marked at its close. `booked`: ids of fills applied.
 
-    `unsettled`: intents written down whose outcome is not known yet.
+    `closed`: how many trades have closed; `results`: what the newest of them made, oldest first (the trades themselves
+    stand in the ticks' records). `unsettled`: intents written down whose outcome is not known yet.
     """
 
     holding: Holding
     equity: Decimal
     peak: Decimal
     bar: datetime | None = None
-    trades: tuple[Trade, ...] = ()
+    closed: int = 0
+    results: tuple[Decimal, ...] = ()
     booked: tuple[str, ...] = ()
     unsettled: tuple[Intent, ...] = ()
 
@@ -111,14 +113,15 @@ def _book(state: BookState, fill: Fill) -> tuple[BookState, list[Trade]]:
         pnl=profit - before.fees - fill.fee - fill.interest,
         cause=fill.cause,
     )
-    return replace(state, holding=after, booked=booked, trades=(*state.trades, trade)[-TRADES_KEPT:]), [trade]
+    results = (*state.results, trade.pnl)[-RESULTS_KEPT:]
+    return replace(state, holding=after, booked=booked, closed=state.closed + 1, results=results), [trade]
 
 
-def win_rate(trades: Sequence[Trade], count: int) -> float | None:
+def win_rate(results: Sequence[Decimal], count: int) -> float | None:
     """The share of the last `count` trades that made money; None while there are fewer."""
-    if len(trades) < count:
+    if len(results) < count:
         return None
-    return sum(trade.pnl > 0 for trade in trades[-count:]) / count
+    return sum(result > 0 for result in results[-count:]) / count
 
 
 def view(
@@ -139,7 +142,7 @@ def view(
         mode=mode,
         holding=state.holding,
         unsettled=len(state.unsettled),
-        win_rate=win_rate(state.trades, book.policy.performance_trades),
+        win_rate=win_rate(state.results, book.policy.performance_trades),
         problem=problem,
         price=price,
         p_up=p_up,

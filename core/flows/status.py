@@ -53,6 +53,6 @@ def _holding(state: BookState) -> Document:
         "stop": held.stop,
         "equity": state.equity,
         "cash": held.cash,
-        "trades": len(state.trades),
+        "trades": state.closed,
         "unsettled": [f"{intent.leg} {intent.side} {intent.amount} ({intent.id})" for intent in state.unsettled],
     }

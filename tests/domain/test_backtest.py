@@ -94,10 +94,10 @@ def test_by_hand() -> None:
         Decimal("9959.8717536"),
         Decimal("9959.8717536"),
     ]
-    assert [(trade.side, trade.cause, trade.pnl) for trade in result.state.trades] == [
-        ("long", "exit", Decimal("93.75") - Decimal("5.0005") - Decimal("5.09425") - Decimal("1.0001")),
-        ("short", "stop", -Decimal("111.888") - Decimal("5.135004") - Decimal("5.246892") - Decimal("0.5135004")),
-    ]
+    assert result.state.results == (
+        Decimal("93.75") - Decimal("5.0005") - Decimal("5.09425") - Decimal("1.0001"),
+        -Decimal("111.888") - Decimal("5.135004") - Decimal("5.246892") - Decimal("0.5135004"),
+    )
     assert result.state.peak == Decimal("10094.4995")
     assert result.bars == [START + i * HOUR for i in range(6)]
 

@@ -16,7 +16,18 @@ from core.domain.decide import Decision
 from core.domain.fills import Account
 from core.domain.orders import ZERO, Fill, Holding, Intent, Side, intent_id
 from core.domain.risk import Policy
-from core.domain.state import FILLS_KEPT, TRADES_KEPT, Book, BookState, Trade, conclude, opening, settle, view, win_rate
+from core.domain.state import (
+    FILLS_KEPT,
+    RESULTS_KEPT,
+    Book,
+    BookState,
+    Trade,
+    conclude,
+    opening,
+    settle,
+    view,
+    win_rate,
+)
 from core.flows.claim import plain
 from tests.domain.drawn import BAR, HOUR, RULES
 from tests.domain.test_fills import walked
@@ -94,15 +105,16 @@ def test_a_round_trip_becomes_a_trade_with_all_of_its_costs() -> None:
         pnl=Decimal("90.5"),
         cause="exit",
     )
-    assert state.trades == news.trades == (trade,)
+    assert news.trades == (trade,)
+    assert (state.closed, state.results) == (1, (trade.pnl,))
     assert news.fills == fills
     assert state.holding == Holding(cash=Decimal("10090.5"))
 
 
 def test_a_short_trade_is_told_as_one() -> None:
     fills = entered("in", "sell", "40000"), left("out", "buy", "41000")
-    state, _ = settle(opening(BOOK), told(opening(BOOK), *fills))
-    assert [(trade.side, trade.pnl) for trade in state.trades] == [("short", Decimal("-109.5"))]
+    _, news = settle(opening(BOOK), told(opening(BOOK), *fills))
+    assert [(trade.side, trade.pnl) for trade in news.trades] == [("short", Decimal("-109.5"))]
 
 
 def test_a_fill_is_booked_once_however_often_it_is_listed() -> None:
@@ -129,9 +141,9 @@ def test_what_it_remembers_of_fills_and_trades_is_limited() -> None:
     fills, state = round_trips(300), opening(BOOK)
     for i in range(0, len(fills), 2):
         state, _ = settle(state, told(state, *fills[max(0, i - 14) : i + 2]))
-    assert len(state.trades) == TRADES_KEPT
+    assert (state.closed, len(state.results)) == (300, RESULTS_KEPT)
     assert len(state.booked) == FILLS_KEPT
-    assert state.trades[-1].closed == fills[-1].bar
+    assert state.booked[-1] == fills[-1].id
 
 
 @given(st.integers(0, 2**20), st.integers(1, 7))
@@ -166,23 +178,6 @@ def test_nothing_new_is_no_change() -> None:
 # --- what the decision looks at -------------------------------------------------------------------------------------
 
 
-def trades(*pnl: int) -> tuple[Trade, ...]:
-    return tuple(
-        Trade(
-            opened=BAR,
-            closed=BAR,
-            side="long",
-            amount=Decimal(1),
-            entry=Decimal(1),
-            exit=Decimal(1),
-            fees=ZERO,
-            pnl=Decimal(gain),
-            cause="exit",
-        )
-        for gain in pnl
-    )
-
-
 @pytest.mark.parametrize(
     ("gains", "count", "rate"),
     [((), 1, None), ((1, 1), 3, None), ((1, -1), 2, 0.5), ((1, 1, -1, 0), 2, 0.0), ((-1, 1, 0, 0), 4, 0.25)],
@@ -190,12 +185,12 @@ def trades(*pnl: int) -> tuple[Trade, ...]:
 def test_the_win_rate_is_of_the_last_trades_only_and_unknown_of_too_few(
     gains: tuple[int, ...], count: int, rate: float | None
 ) -> None:
-    assert win_rate(trades(*gains), count) == rate
+    assert win_rate([Decimal(gain) for gain in gains], count) == rate
 
 
 def test_a_view_holds_the_context_by_its_names() -> None:
     book = replace(BOOK, policy=Policy(performance_trades=2))
-    state = replace(opening(BOOK), trades=trades(1, 1, -1), unsettled=(ENTRY,))
+    state = replace(opening(BOOK), results=(Decimal(1), Decimal(1), Decimal(-1)), unsettled=(ENTRY,))
     seen = view(book, state, BAR, "reduce", ("window_gap", "why"), 40.0, 0.6, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     assert (seen.atr, seen.atr_ratio, seen.volatility_ratio, seen.rule, seen.vix, seen.vix_change) == (1, 2, 3, 4, 5, 6)
     assert (seen.book, seen.bar, seen.mode, seen.problem) == ("btc", BAR, "reduce", ("window_gap", "why"))
