@@ -37,9 +37,13 @@ def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 def _gathered(threads: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> list[Any]:
     others = [threads.submit(copy_context().run, call) for call in calls[1:]]
-    first = attempt(calls[0], Exception)
-    results = [first, *(other.exception() or other.result() for other in others)]
-    failures = [result for result in results if isinstance(result, BaseException)]
+    results: list[Any] = []
+    failures: list[Exception] = []
+    for wait in (calls[0], *(other.result for other in others)):
+        try:
+            results.append(wait())
+        except Exception as failure:
+            failures.append(failure)
     if failures:
         raise failures[0]
     return results

@@ -248,7 +248,7 @@ def test_a_state_is_read_back_exactly(store: StateStore) -> None:
     assert state_of(document(store), BOOK) == state
 
 
-@pytest.mark.parametrize("damage", [{"holding": None}, {"equity": "much"}, {"trades": [{}]}, {"bar": "noon"}])
+@pytest.mark.parametrize("damage", [{"holding": None}, {"equity": "much"}, {"results": [{}]}, {"bar": "noon"}])
 def test_a_damaged_state_is_an_error_and_never_the_opening_one(damage: Document) -> None:
     with pytest.raises(msgspec.ValidationError):
         state_of({"state": {**plain(opening(BOOK)), **damage}}, BOOK)

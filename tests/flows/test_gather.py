@@ -40,6 +40,11 @@ def test_a_failure_is_raised_after_the_others_are_done(failing: int) -> None:
     assert sorted(done) == sorted({0, 1, 2} - {failing})
 
 
+def test_an_exception_that_is_given_back_is_a_result_and_not_a_failure() -> None:
+    given = ValueError("given back")
+    assert together([lambda: given, lambda: 1, lambda: given]) == [given, 1, given]
+
+
 def test_many_that_gather_inside_of_gathering_all_come_to_an_end() -> None:
     def inner() -> list[Any]:
         return together([lambda: 1] * 5)
