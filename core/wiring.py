@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from core.domain.orders import Holding
 from core.domain.state import Book
 from core.flows.gather import together
 from core.ports import Clock, DailySource, Exchange, History, Market, ModelStore, StateStore, World
-from core.settings import Settings, SettingsError, load
+from core.settings import Settings, SettingsError, cautions, load
 
 if TYPE_CHECKING:
     from core.flows.train import Plan
@@ -30,6 +31,9 @@ SKEW = timedelta(minutes=1)  # by which another clock may be ahead of ours
 
 class BadTime(ValueError):
     """A time that no flow can be run for."""
+
+
+log = logging.getLogger("hourhand.settings")
 
 
 class SystemClock:
@@ -225,4 +229,6 @@ def app_of_function() -> App:
     json_log.setup()
     made = app(None, os.environ)
     json_log.setup(made.settings.log.level)
+    for caution in cautions(made.settings):
+        log.warning(caution)
     return made

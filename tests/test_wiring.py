@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -88,3 +91,19 @@ def test_a_time_to_run_for_is_now_or_in_the_past(tmp_path: Path) -> None:
     for wrong in (NOW + timedelta(seconds=61), datetime(2008, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
         with pytest.raises(BadTime, match=r"is no time to run for: give one from 2009-01-03 on"):
             made.time(wrong)
+
+
+def test_a_function_that_starts_says_what_deserves_a_second_look(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from core.wiring import app_of_function; app_of_function()"]
+    said = {
+        sources: subprocess.run(
+            command,
+            env={**os.environ, **settings(tmp_path, HOURHAND__VIX__SOURCES=sources)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for sources in ("[]", '["simulated"]')
+    }
+    assert "VIX unknown" in said["[]"]
+    assert said['["simulated"]'] == ""

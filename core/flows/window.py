@@ -52,7 +52,7 @@ def window(
     since = since if decided is None else min(since, decided + step)
     try:
         bars = unpack(stored["bars"]) if stored else empty()
-    except BadBars:
+    except (BadBars, KeyError, TypeError):
         bars = empty()  # damaged: asked for anew
     bars = bars.between(since, bar + step)
     try:

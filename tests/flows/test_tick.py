@@ -120,6 +120,13 @@ def test_the_venue_is_asked_only_for_what_is_not_stored() -> None:
     assert sum((until - since) / HOUR for since, until in asked) == 3
 
 
+@pytest.mark.parametrize("stored", [{}, {"bars": b"12345"}, {"bars": "text"}])
+def test_a_stored_window_that_is_damaged_is_asked_for_anew(stored: Document) -> None:
+    made = road(small_book(**EAGER))
+    made.world.state.commit([Write(f"windows/{made.book.id}", stored)])
+    assert run(made, made.first)["outcome"] == "traded"
+
+
 # -- round trips
 
 
