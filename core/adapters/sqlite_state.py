@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,11 +116,22 @@ class SqliteState:
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare(db)
+            self._prepared(db)
         except BaseException:
             db.close()
             raise
         return db
+
+    def _prepared(self, db: sqlite3.Connection) -> None:
+        """Many that open a new file at once are told SQLITE_BUSY at once: its timeout does not cover the way to WAL."""
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                return self._prepare(db)
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         db.execute("PRAGMA synchronous = FULL")

@@ -190,7 +190,7 @@ def test_the_eleventh_file_has_to_wait() -> None:
 
 def test_never_more_than_eight_questions_at_once() -> None:
     running, most, gate = 0, 0, threading.Lock()
-    eight, ninth = threading.Barrier(8), threading.Event()
+    eight, ninth = threading.Barrier(8, timeout=60), threading.Event()
     honest = bitbank(walk(24 * 16))
 
     def respond(path: str, query: dict[str, str]) -> tuple[int, bytes]:

@@ -9,13 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from core.adapters.sqlite_state import SqliteState
+from core.adapters.sqlite_state import APPLICATION, TABLE, SqliteState
 from core.ports import Conflict, StateStore, Unavailable, Write
 
 ROOT = Path(__file__).parents[2]
@@ -227,3 +228,16 @@ def test_a_conflict_does_not_keep_the_lock(tmp_path: Path) -> None:
         first.commit([Write("c/x", {"n": 2}, None)])
     put(second, x={"n": 3})
     assert first.read(["c/x"])["c/x"].data == {"n": 3}
+
+
+def test_a_new_file_that_another_is_still_opening_is_waited_for(tmp_path: Path) -> None:
+    """On the way to WAL, SQLite says 'locked' at once, whatever its time-out."""
+    path = tmp_path / "state.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute(TABLE)
+        other.execute(f"PRAGMA application_id = {APPLICATION}")
+        other.execute("BEGIN IMMEDIATE")
+        done = threading.Timer(0.3, other.execute, ["COMMIT"])
+        done.start()
+        assert SqliteState(path).read(["c/x"])["c/x"].data is None
+        done.join()

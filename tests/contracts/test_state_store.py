@@ -272,7 +272,7 @@ def test_a_document_is_written_once_in_a_commit(store: StateStore) -> None:
 
 def race(open_store: Open, write: Write) -> list[int]:
     """The racers that got their own number written, all starting at the same time, each with its own client."""
-    stores, start = [open_store() for _ in range(RACERS)], threading.Barrier(RACERS)
+    stores, start = [open_store() for _ in range(RACERS)], threading.Barrier(RACERS, timeout=60)
     for store in stores:
         store.read([write.key])
 
@@ -420,7 +420,7 @@ def test_a_commit_of_nothing_checks_the_watch(store: StateStore) -> None:
 
 
 def test_a_race_of_watches_has_one_winner(open_store: Open) -> None:
-    stores, start = [open_store() for _ in range(8)], threading.Barrier(8)
+    stores, start = [open_store() for _ in range(8)], threading.Barrier(8, timeout=60)
     put(stores[0], x={"winner": None})
 
     def run(number: int) -> bool:

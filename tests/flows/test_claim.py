@@ -164,7 +164,7 @@ def test_of_sixteen_that_race_for_a_bar_one_wins(open_store: Open, known: bool) 
     stores: Sequence[StateStore] = [open_store() for _ in range(RACERS)]
     if known:
         put(stores[0], book_key("btc"), {"state": {"bar": BAR - HOUR}})
-    together = Barrier(RACERS)
+    together = Barrier(RACERS, timeout=60)
 
     def race(store: StateStore) -> str:
         store.read(KEYS)
@@ -179,7 +179,7 @@ def test_of_sixteen_that_race_for_a_bar_one_wins(open_store: Open, known: bool) 
 def test_all_sixteen_that_read_before_any_wrote_have_one_winner(open_store: Open) -> None:
     """The worst of races: each believes that the book is free."""
     stores: Sequence[StateStore] = [open_store() for _ in range(RACERS)]
-    together = Barrier(RACERS)
+    together = Barrier(RACERS, timeout=60)
 
     def race(store: StateStore) -> str:
         found = store.read(KEYS)

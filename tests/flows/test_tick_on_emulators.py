@@ -61,7 +61,7 @@ def test_ticks_on_the_emulators_give_the_backtest(cloud: Road) -> None:
 def test_of_many_invocations_at_once_one_decides_and_one_order_is_placed(cloud: Road) -> None:
     """Each racer is an instance of its own: nothing but the store is shared."""
     for index in range(cloud.first, cloud.first + 6):
-        start = threading.Barrier(RACERS)
+        start = threading.Barrier(RACERS, timeout=60)
 
         def fire(_: int, index: int = index, start: threading.Barrier = start) -> str:
             world = replace(cloud.world, cache={}, exchange=paper(cloud, cloud.world.state))
@@ -97,11 +97,13 @@ def test_the_operators_flip_is_never_refused_and_obeyed_by_the_next_commit(cloud
 
     operator = threading.Thread(target=flipping)
     operator.start()
-    for index in range(cloud.first + 1, cloud.first + 15):
-        tick(cloud.world, cloud.book, cloud.at(index))
-        cloud.clock.advance(timedelta(seconds=121))
-    stop.set()
-    operator.join()
+    try:
+        for index in range(cloud.first + 1, cloud.first + 15):
+            tick(cloud.world, cloud.book, cloud.at(index))
+            cloud.clock.advance(timedelta(seconds=121))
+    finally:
+        stop.set()
+        operator.join()
     flip(cloud.world.state, "global", "halt", "operator", "the end", cloud.clock.now())
     for record in (record for _, record in cloud.world.state.scan("ticks", "btc@", "btc@~")):
         assert not (record["view"]["mode"] == "halt" and record["decision"]["intents"])
