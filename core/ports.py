@@ -14,8 +14,10 @@ from uuid import uuid4
 
 from core.domain.bars import Bars
 from core.domain.daily import Daily
-from core.domain.fills import Account
-from core.domain.orders import Answer, Intent
+from core.domain.decide import Foresight
+from core.domain.forecast import Model
+from core.domain.orders import Answer, Order, Sight, Traits
+from core.domain.state import Book
 
 
 class Unavailable(Exception):
@@ -69,15 +71,29 @@ class DailySource(Protocol):
 
 
 class Exchange(Protocol):
-    def look(self, book: str, bars: Bars) -> Account:
-        """The account as the venue has it now, with every fill that it still lists. Raises Unavailable.
+    @property
+    def traits(self) -> Traits:
+        """What the venue can do. Fixed; asks nobody."""
+        ...
 
-        `bars` are the closed bars up to the tick's: the paper exchange moves its market along them.
+    def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
+        """What the venue shows now. `orders`: those of ours that are still open, each looked for by its ids.
+
+        `bars` are the closed bars up to the tick's: the paper exchange moves its market along them. Raises Unavailable.
         """
         ...
 
-    def submit(self, book: str, intents: Sequence[Intent]) -> Sequence[Answer]:
-        """Place each intent, once: an intent whose id the venue already has is answered `placed` again."""
+    def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
+        """Sends each order, one after the other, and never again: an answer for each, whatever happens. Where the
+        venue knows an id already, the answer is `placed`.
+
+        A request is signed with its order's `sent`, where the venue checks that time: written down an instant before,
+        it expires there `traits.window_s` later, however long this process was paused in between.
+        """
+        ...
+
+    def cancel(self, book: str, orders: Sequence[Order]) -> None:
+        """Asks the venue to take back orders whose `order_id` is known. Whether it did, the next look tells."""
         ...
 
 
@@ -148,6 +164,16 @@ class ModelStore(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    def get(self, name: str) -> str:
+        """The secret's value. Raises Missing (nobody set it) or Unavailable."""
+        ...
+
+
+# From (book, bars, live model or None, VIX, why no forecast shall be made or None).
+Foresee = Callable[[Book, Bars, Model | None, Daily, tuple[str, str] | None], Foresight]
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """The ports, bound for one book. `vix`: sources by name, in order of trust. `owner` gives a name that no other
@@ -165,5 +191,6 @@ class World:
     patience_s: int = 20
     vix_every_s: int = 6 * 3600
     owner: Callable[[], str] = lambda: uuid4().hex
+    foresee: Foresee | None = None  # in place of features and model, where only what comes after them is of interest
     together: Callable[[Sequence[Callable[[], Any]]], list[Any]] = lambda calls: [call() for call in calls]
     cache: dict[str, object] = field(default_factory=dict)

@@ -18,7 +18,19 @@ from core.adapters import json_log
 from core.domain.orders import Holding
 from core.domain.state import Book
 from core.flows.gather import together
-from core.ports import Clock, DailySource, Exchange, History, Market, ModelStore, StateStore, World
+from core.ports import (
+    Clock,
+    DailySource,
+    Exchange,
+    History,
+    Market,
+    Missing,
+    ModelStore,
+    Secrets,
+    StateStore,
+    Unavailable,
+    World,
+)
 from core.settings import Settings, SettingsError, cautions, load
 
 if TYPE_CHECKING:
@@ -53,12 +65,6 @@ class App:
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
     _worlds: dict[str, World] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.settings.exchange.mode == "live":
-            raise SettingsError(
-                "[exchange] mode = 'live': this version trades on paper only and will not send real orders; use 'paper'"
-            )
 
     @cached_property
     def state(self) -> StateStore:
@@ -168,10 +174,49 @@ class App:
 
         return SimulatedVix(self.settings.market.seed)
 
+    @cached_property
+    def secrets(self) -> Secrets:
+        if self.settings.secrets.backend == "gcp":
+            from core.adapters.gcp_secrets import GcpSecrets
+
+            return GcpSecrets(self.settings.state.project)
+        from core.adapters.env_secrets import EnvSecrets
+
+        return EnvSecrets(os.environ)
+
     def _exchange(self, book: Book) -> Exchange:
+        if self.settings.exchange.mode == "live":
+            exchange = self._live(book)
+            if book.policy.short and not exchange.traits.short:
+                venue = self.settings.venue.id
+                raise SettingsError(f"book {book.id}: {venue} cannot go short here: set short = false in its policy")
+            return exchange
         from core.adapters.paper_exchange import PaperExchange
 
         return PaperExchange(self.state, Holding(cash=book.policy.capital), book.rules, book.costs)
+
+    def _live(self, book: Book) -> Exchange:
+        venue, chosen = self.settings.venue, self.settings.exchange
+        key, secret = self._secret("VENUE_API_KEY"), self._secret("VENUE_API_SECRET")
+        if venue.id == "bitbank":
+            from core.adapters.bitbank_exchange import BitbankExchange
+
+            return BitbankExchange(book.symbol, key, secret, self.clock, venue.urls, margin=chosen.margin)
+        from core.adapters.ccxt_exchange import CcxtExchange
+
+        password = self._secret("VENUE_API_PASSWORD") if venue.id in ("okx", "bitget") else ""
+        return CcxtExchange(
+            venue.id, book.symbol, key, secret, password, self.clock, venue.urls, sandbox=chosen.sandbox
+        )
+
+    def _secret(self, name: str) -> str:
+        """Raises SettingsError: without it there is nothing to start."""
+        try:
+            value = self.secrets.get(name)
+        except (Missing, Unavailable) as failure:
+            raise SettingsError(f"[exchange] mode = live: {failure}") from None
+        json_log.redact([value])
+        return value
 
     def _history(self, book: Book) -> History | None:
         if self.settings.market.source != "venue":

@@ -274,6 +274,11 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ('[exchange]\nmode = "live"\n[market]\nsource = "simulated"', "real orders are decided on the venue's own"),
         ('[exchange]\nmode = "live"\n[vix]\nsources = ["simulated"]', "take simulated out of [vix] sources"),
         ('[exchange]\nmode = "live"\n[training]\npublish_anyway = true', "a refused model never trades real money"),
+        ('[exchange]\nmode = "live"\n[venue]\nid = "kraken"', "orders can be sent to bitbank, bybit"),
+        (
+            'books = [{id = "a", symbol = "A/B"}, {id = "b", symbol = "A/B"}]\n[exchange]\nmode = "live"',
+            "two books on one symbol",
+        ),
         ('[venue.urls]\npublic = "https://me:word@example.com/x"', "an address with a password in it"),
         ('[venue.urls.v]\nprivate = "https://me:word@example.com"', "an address with a password in it"),
         ("books = []", "[[books]] is empty"),

@@ -12,8 +12,8 @@ from datetime import timedelta
 import msgspec
 
 from core.domain.bars import Bars
-from core.domain.fills import Account, Costs, accept, advance
-from core.domain.orders import Answer, Holding, Intent, Rules
+from core.domain.fills import PAPER, Account, Costs, accept, advance, sight
+from core.domain.orders import Answer, Holding, Order, Rules, Sight, Traits
 from core.ports import Conflict, StateStore, Unavailable, Write
 
 REMEMBER_AFTER = timedelta(days=4)  # until then the bars are walked again: cheap, and one write less each tick
@@ -26,7 +26,14 @@ class PaperExchange:
         self._state, self._opening, self._rules, self._costs = state, opening, rules, costs
         self._seen: dict[str, tuple[Account, str | None]] = {}
 
-    def look(self, book: str, bars: Bars) -> Account:
+    @property
+    def traits(self) -> Traits:
+        return PAPER
+
+    def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
+        return sight(self._moved(book, bars), orders)
+
+    def _moved(self, book: str, bars: Bars) -> Account:
         stored = self._state.read([_key(book)])[_key(book)]
         known = _read(stored.data) if stored.data else Account(holding=self._opening)
         if known.bar is None and len(bars):  # a new account has seen no market: it starts with the newest bar
@@ -37,17 +44,21 @@ class PaperExchange:
             self._remember(book, account, stored.version)
         return account
 
-    def submit(self, book: str, intents: Sequence[Intent]) -> Sequence[Answer]:
-        """Takes the intents into the account as it was last looked at. Raises LookupError when it never was."""
+    def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
+        """Takes the orders into the account as it was last looked at. Raises LookupError when it never was."""
         account, version = self._seen[book]
-        for intent in intents:
-            account = accept(account, intent)
+        for order in orders:
+            account = accept(account, order.intent)
         try:
             self._remember(book, account, version, again=False)
         except (Conflict, Unavailable) as failure:
             why = str(failure) or "another invocation moved the paper account"
-            return [Answer(intent=intent.id, outcome="unknown", detail=why) for intent in intents]
-        return [Answer(intent=intent.id, outcome="placed") for intent in intents]
+            return [Answer(intent=order.intent.id, outcome="unknown", detail=why) for order in orders]
+        names = [order.intent.id for order in orders]
+        return [Answer(intent=name, outcome="placed", order_id=name) for name in names]
+
+    def cancel(self, book: str, orders: Sequence[Order]) -> None:
+        """An order here waits for the next bar's open and no longer: there is nothing to take back."""
 
     def _remember(self, book: str, account: Account, version: str | None, again: bool = True) -> None:
         document = msgspec.msgpack.decode(msgspec.msgpack.encode(account))

@@ -10,11 +10,13 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from core.domain.bars import Bars, Floats, insane, moment, refusal, seconds, unbroken
+from core.domain.act import Scene, answered, plan, sent
+from core.domain.bars import Bars, Floats, close_time, insane, moment, refusal, seconds, unbroken
 from core.domain.decide import Decision, decide
-from core.domain.fills import Account, accept, through
-from core.domain.orders import Fill
-from core.domain.state import Book, BookState, conclude, opening, settle, view
+from core.domain.fills import PAPER, Account, accept, sight, through
+from core.domain.orders import Answer, Fill
+from core.domain.settle import settle
+from core.domain.state import Book, BookState, conclude, opening, view
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +54,27 @@ def backtest(
         account = through(account, bar, bars.open[i], bars.high[i], bars.low[i], book.rules, book.costs)
         if missed is not None and missed[i]:
             continue
-        state, news = settle(state, account)
+        shown, now = sight(account, state.open_orders), close_time(bar, book.timeframe)
+        state, news = settle(state, shown, book, PAPER, now)
         problem = None if run[i] >= need else refusal(bars[max(0, i - need + 1) : i + 1], bar, need, book.timeframe)
         price = float(bars.close[i])
-        seen = view(book, state, bar, "run", problem, price, float(p_up[i]), context[i].tolist())
+        seen = view(book, state, bar, "run", None, problem, price, float(p_up[i]), context[i].tolist())
         decision = decide(seen, book.policy, book.rules)
         state = conclude(state, bar, price, decision)
-        for intent in decision.intents:
-            account = accept(account, intent)
+        state, step = plan(state, Scene(book=book, traits=PAPER, mode="run", bar=bar, now=now))
+        for order in step.orders:
+            account = accept(account, order.intent)
+        state = answered(sent(state, step, shown, PAPER, now), [_placed(order.intent.id) for order in step.orders])
         account = replace(account, fills=())  # booked above
         result.bars.append(bar)
         result.decisions.append(decision)
         result.equity.append(state.equity)
         result.fills.extend(news.fills)
     return Result(result.bars, result.decisions, result.equity, result.fills, state)
+
+
+def _placed(name: str) -> Answer:
+    return Answer(intent=name, outcome="placed", order_id=name)
 
 
 def _sound(bars: Bars, timeframe: str) -> NDArray[np.int64]:

@@ -25,7 +25,8 @@ Number = float | str | None
 class View(Struct, frozen=True, kw_only=True):
     """All that a decision looks at. Prices as the venue printed them; `vix` and `vix_change` are NaN when unknown.
 
-    `problem`: why no new risk may be taken at this bar (a code and a sentence), found before any forecast was made.
+    `unsettled`: orders of which the outcome is not known. `blocked`: why nothing at all may be sent; `problem`: why no
+    new risk may be taken at this bar (each a code and a sentence), found before any forecast was made.
     """
 
     book: str
@@ -33,6 +34,7 @@ class View(Struct, frozen=True, kw_only=True):
     mode: Mode
     holding: Holding
     unsettled: int = 0
+    blocked: tuple[str, str] | None = None
     win_rate: float | None = None
     problem: tuple[str, str] | None = None
     price: float = math.nan
@@ -43,6 +45,16 @@ class View(Struct, frozen=True, kw_only=True):
     rule: float = 0.0
     vix: float = math.nan
     vix_change: float = math.nan
+
+
+class Foresight(Struct, frozen=True, kw_only=True):
+    """What is foreseen at one bar, with the features and members that it comes from, and one row of CONTEXT."""
+
+    problem: tuple[str, str] | None = None
+    p_up: float = math.nan
+    row: dict[str, float] = {}
+    members: dict[str, float] = {}
+    context: tuple[float, ...] = (math.nan,) * 6
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -61,20 +73,28 @@ def decide(view: View, policy: Policy, rules: Rules) -> Decision:
     position = view.holding.position
     if view.mode == "halt":
         return Decision(action="halt", reason="switch_halt", target=position)
+    if view.blocked:
+        return Decision(action="refuse", reason=view.blocked[0], target=position, note=view.blocked[1])
     if view.unsettled:
         return Decision(action="refuse", reason="unsettled", target=position, numbers={"unsettled": view.unsettled})
     if view.mode == "flatten":
-        return _flatten(view)
+        return _flatten(view, rules)
     problem = view.problem or _nonsense(view)
     if problem:
         return Decision(action="refuse", reason=problem[0], target=position, note=problem[1])
     return _trade(view, policy, rules)
 
 
-def _flatten(view: View) -> Decision:
-    if not view.holding.position:
+def _flatten(view: View, rules: Rules) -> Decision:
+    if not _held(view, rules):
         return Decision(action="halt", reason="switch_flatten", target=ZERO)
-    return Decision(action="exit", reason="switch_flatten", target=ZERO, intents=(_exit(view),))
+    return Decision(action="exit", reason="switch_flatten", target=ZERO, intents=(_exit(view, rules),))
+
+
+def _held(view: View, rules: Rules) -> Decimal:
+    """The position, as far as it can be traded: dust is none."""
+    position = view.holding.position
+    return ZERO if rules.dust(position) else position
 
 
 def _nonsense(view: View) -> tuple[str, str] | None:
@@ -90,10 +110,10 @@ def _trade(view: View, policy: Policy, rules: Rules) -> Decision:
     steps = threshold(policy, view.volatility_ratio, view.atr_ratio, view.win_rate, view.vix, view.vix_change)
     numbers = _seen(view) | steps
     exit_reason = _exit_reason(view, policy, steps["th"])
-    held = view.holding.position
+    held = _held(view, rules)
     if held and not exit_reason:
         return Decision(action="hold", reason="signal_stands", target=held, numbers=numbers)
-    exits = (_exit(view),) if held else ()
+    exits = (_exit(view, rules),) if held else ()
     side, why = _entry_side(view, policy, steps["th"])
     entry, size_numbers = (None, {}) if side is None else _entry(view, policy, rules, side)
     if entry:
@@ -125,11 +145,19 @@ def _seen(view: View) -> dict[str, Number]:
 
 def _exit_reason(view: View, policy: Policy, th: float) -> str:
     soft = policy.exit_fraction * th
+    if _beyond_stop(view):
+        return "stop_passed"
     if view.holding.position > 0 and view.p_up < 0.5 - soft:
         return "long_faded"
     if view.holding.position < 0 and view.p_up > 0.5 + soft:
         return "short_faded"
     return ""
+
+
+def _beyond_stop(view: View) -> bool:
+    """The market is where the protective stop should have closed the position: the venue holds none, or it failed."""
+    held, stop = view.holding.position, view.holding.stop
+    return stop is not None and (exact(view.price) <= stop if held > 0 else held < 0 and exact(view.price) >= stop)
 
 
 def _entry_side(view: View, policy: Policy, th: float) -> tuple[Literal["buy", "sell"] | None, str]:
@@ -160,9 +188,9 @@ def _signal(view: View, policy: Policy, th: float) -> tuple[Literal["buy", "sell
     return None, "no_signal"
 
 
-def _exit(view: View) -> Intent:
+def _exit(view: View, rules: Rules) -> Intent:
     position = view.holding.position
-    return _intent(view, "exit", "sell" if position > 0 else "buy", abs(position), None)
+    return _intent(view, "exit", "sell" if position > 0 else "buy", rules.floor(abs(position)), None)
 
 
 def _entry(
@@ -210,7 +238,8 @@ def effective(switches: Iterable[object]) -> Mode:
 
 
 def permits(mode: Mode, leg: Leg) -> bool:
-    """Whether an order of this leg may be sent while the switch says `mode`."""
+    """Whether an order of this leg may be sent while the switch says `mode`: halt sends nothing, protective stops
+    included; those that rest already stay."""
     return mode == "run" if leg == "entry" else mode != "halt"
 
 

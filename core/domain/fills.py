@@ -9,16 +9,32 @@ the open, with the stop's slippage on top. Margin interest is charged when a pos
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
-from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from core.domain.bars import Bars, epoch, moment
-from core.domain.orders import ZERO, Fill, Holding, Intent, Rules, Side, exact
+from core.domain.orders import (
+    ZERO,
+    Execution,
+    Fill,
+    Holding,
+    Intent,
+    Leg,
+    Listed,
+    Order,
+    Rules,
+    Side,
+    Sight,
+    Traits,
+    exact,
+)
 
+# Of the fill model: it knows each order by our id, at once and for good, and holds each entry's stop itself.
+PAPER = Traits(identity="id", window_s=0.0, looks=1, instant=False, stops="attached")
 DAY = Decimal(86400)
 BPS = Decimal(10_000)
 CENT = Decimal("1e-8")  # interest is charged in whole ones of these, so that sums of money stay exact
@@ -50,6 +66,45 @@ def accept(account: Account, intent: Intent) -> Account:
     if intent.id in account.known:
         return account
     return replace(account, pending=(*account.pending, intent), known=(*account.known, intent.id)[-32:])
+
+
+def sight(account: Account, orders: Sequence[Order] = ()) -> Sight:
+    """What a venue with this account shows of itself and of `orders`. It calls each order by our own id."""
+    listed = tuple(_listed(account, order.intent) for order in orders if order.intent.id in account.known)
+    return Sight(
+        position=account.holding.position, orders=listed, executions=tuple(_execution(fill) for fill in account.fills)
+    )
+
+
+def _listed(account: Account, intent: Intent) -> Listed:
+    executed = sum((fill.amount for fill in account.fills if _order_of(fill) == intent.id), ZERO)
+    waiting = any(pending.id == intent.id for pending in account.pending)
+    return Listed(
+        order_id=intent.id,
+        tag=intent.id,
+        side=intent.side,
+        amount=intent.amount,
+        status="open" if waiting else "filled" if executed == intent.amount else "cancelled",
+        executed=executed,
+    )
+
+
+def _execution(fill: Fill) -> Execution:
+    return Execution(
+        id=fill.id,
+        order_id=_order_of(fill),
+        at=fill.bar,
+        side=fill.side,
+        amount=fill.amount,
+        price=fill.price,
+        fee=fill.fee,
+        interest=fill.interest,
+        cause=fill.cause if fill.cause == "stop" else None,
+    )
+
+
+def _order_of(fill: Fill) -> str:
+    return fill.id.rpartition("-")[0]
 
 
 def advance(account: Account, bars: Bars, rules: Rules, costs: Costs) -> Account:
@@ -134,7 +189,7 @@ def _fill(
     price: Decimal,
     bps: Decimal,
     rules: Rules,
-    cause: Literal["entry", "exit", "stop"],
+    cause: Leg,
     stop: Decimal | None,
 ) -> Fill:
     slipped = price * (BPS + bps if side == "buy" else BPS - bps) / BPS
@@ -177,5 +232,13 @@ def apply(holding: Holding, fill: Fill) -> tuple[Holding, Decimal]:
     if not after:
         return Holding(cash=cash), profit
     if before * after > 0:
-        return replace(holding, cash=cash, position=after, fees=holding.fees + charged), profit
+        return replace(
+            holding,
+            cash=cash,
+            position=after,
+            fees=holding.fees + charged,
+            realised=holding.realised + profit,
+            closed=holding.closed + closed,
+            proceeds=holding.proceeds + closed * fill.price,
+        ), profit
     return Holding(cash=cash, position=after, average_price=fill.price, stop=fill.stop, opened=fill.bar), profit

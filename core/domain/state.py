@@ -11,12 +11,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from core.domain.decide import Decision, Mode, View
-from core.domain.fills import Account, Costs, apply
-from core.domain.orders import Fill, Holding, Intent, Rules, exact
+from core.domain.fills import Costs, apply
+from core.domain.orders import MARKET, Fill, Holding, Order, Rules, exact
 from core.domain.risk import Policy
 
 RESULTS_KEPT = 30  # as many as [policy] performance_trades may ask for
-FILLS_KEPT = 32  # twice what an exchange lists of the newest
+ENDED_KEPT = 8  # orders that have ended: executions of theirs may be told late
 
 
 class Book(Struct, frozen=True, kw_only=True):
@@ -36,6 +36,54 @@ class Book(Struct, frozen=True, kw_only=True):
     max_lateness_s: int = 0
 
 
+class BookState(Struct, frozen=True, kw_only=True):
+    """`bar`: the last one decided on. `equity` and `peak` are marked at its close. `booked`: ids of executions booked.
+
+    `closed`: how many trades have closed; `results`: what the newest of them made, oldest first (the trades themselves
+    stand in the ticks' records). `orders`: those still open, and the last that ended, in the order of their making.
+    `outside`: base coin on a spot account that is not this book's; None before the first look. `mismatches`: looks in a
+    row at which the venue's position was not the recorded one; `looked`: when the last of them was. `trouble`: why the
+    book halted itself.
+    """
+
+    holding: Holding
+    equity: Decimal
+    peak: Decimal
+    bar: datetime | None = None
+    closed: int = 0
+    results: tuple[Decimal, ...] = ()
+    booked: tuple[str, ...] = ()
+    orders: tuple[Order, ...] = ()
+    outside: Decimal | None = None
+    mismatches: int = 0
+    looked: datetime | None = None
+    trouble: str = ""
+
+    @property
+    def open_orders(self) -> tuple[Order, ...]:
+        return tuple(order for order in self.orders if not order.ended)
+
+    @property
+    def unsettled(self) -> tuple[Order, ...]:
+        """Orders of which it is not known whether the venue has them."""
+        return tuple(order for order in self.orders if order.status in ("sent", "unknown"))
+
+    @property
+    def working(self) -> tuple[Order, ...]:
+        """Orders that may change the position without the market's moving to a stop."""
+        return tuple(
+            order
+            for order in self.orders
+            if order.status in ("sent", "unknown")
+            or (order.status in ("acknowledged", "partly_filled") and order.intent.leg in MARKET)
+        )
+
+
+def opening(book: Book) -> BookState:
+    capital = book.policy.capital
+    return BookState(holding=Holding(cash=capital), equity=capital, peak=capital)
+
+
 class Trade(Struct, frozen=True, kw_only=True):
     """A round trip. `pnl` in quote currency, after fees and interest on both sides; `cause`: what closed it."""
 
@@ -50,71 +98,37 @@ class Trade(Struct, frozen=True, kw_only=True):
     cause: str
 
 
-class BookState(Struct, frozen=True, kw_only=True):
-    """`bar`: the last one decided on. `equity` and `peak` are marked at its close. `booked`: ids of fills applied.
-
-    `closed`: how many trades have closed; `results`: what the newest of them made, oldest first (the trades themselves
-    stand in the ticks' records). `unsettled`: intents written down whose outcome is not known yet.
-    """
-
-    holding: Holding
-    equity: Decimal
-    peak: Decimal
-    bar: datetime | None = None
-    closed: int = 0
-    results: tuple[Decimal, ...] = ()
-    booked: tuple[str, ...] = ()
-    unsettled: tuple[Intent, ...] = ()
-
-
-def opening(book: Book) -> BookState:
-    capital = book.policy.capital
-    return BookState(holding=Holding(cash=capital), equity=capital, peak=capital)
-
-
-class News(Struct, frozen=True, kw_only=True):
-    """What settling brought: fills not booked before, the trades that they closed, and intents that never arrived."""
-
-    fills: tuple[Fill, ...] = ()
-    trades: tuple[Trade, ...] = ()
-    lost: tuple[Intent, ...] = ()
-
-
-def settle(state: BookState, account: Account) -> tuple[BookState, News]:
-    """The state once the venue's news is booked: each fill once. An intent that the venue does not know was never
-    placed, and is dropped."""
-    fresh = tuple(fill for fill in account.fills if fill.id not in state.booked)
-    lost = tuple(intent for intent in state.unsettled if intent.id not in account.known)
-    trades = []
-    for fill in fresh:
-        state, closed = _book(state, fill)
-        trades += closed
-    if fresh:  # what the venue still lists is never forgotten, however long its list
-        state = replace(state, booked=state.booked[-max(FILLS_KEPT, len(account.fills)) :])
-    if state.unsettled:
-        state = replace(state, unsettled=())
-    return state, News(fills=fresh, trades=tuple(trades), lost=lost)
-
-
-def _book(state: BookState, fill: Fill) -> tuple[BookState, list[Trade]]:
+def book_fill(state: BookState, fill: Fill, rules: Rules) -> tuple[BookState, list[Trade]]:
+    """The state with `fill` taken in, and the trade that it closed. What is left as dust closes a trade, too."""
     before = state.holding
     after, profit = apply(before, fill)
-    booked = (*state.booked, fill.id)
-    if after.position or before.opened is None:
-        return replace(state, holding=after, booked=booked), []
-    trade = Trade(
+    state = replace(state, booked=(*state.booked, fill.id))
+    turned = before.position * after.position < 0
+    if before.opened is None or not (turned or not after.position or rules.dust(after.position)):
+        return replace(state, holding=after), []
+    trade = _closed(before, fill, profit)
+    if rules.dust(after.position):
+        after = Holding(cash=after.cash, position=after.position, average_price=after.average_price)
+    results = (*state.results, trade.pnl)[-RESULTS_KEPT:]
+    return replace(state, holding=after, closed=state.closed + 1, results=results), [trade]
+
+
+def _closed(before: Holding, fill: Fill, profit: Decimal) -> Trade:
+    amount = min(abs(before.position), fill.amount)
+    whole = before.closed + amount
+    fees = before.fees + fill.fee + fill.interest
+    assert before.opened is not None
+    return Trade(
         opened=before.opened,
         closed=fill.bar,
         side="long" if before.position > 0 else "short",
-        amount=abs(before.position),
+        amount=whole,
         entry=before.average_price,
-        exit=fill.price,
-        fees=before.fees + fill.fee + fill.interest,
-        pnl=profit - before.fees - fill.fee - fill.interest,
+        exit=(before.proceeds + amount * fill.price) / whole,
+        fees=fees,
+        pnl=before.realised + profit - fees,
         cause=fill.cause,
     )
-    results = (*state.results, trade.pnl)[-RESULTS_KEPT:]
-    return replace(state, holding=after, booked=booked, closed=state.closed + 1, results=results), [trade]
 
 
 def win_rate(results: Sequence[Decimal], count: int) -> float | None:
@@ -129,6 +143,7 @@ def view(
     state: BookState,
     bar: datetime,
     mode: Mode,
+    blocked: tuple[str, str] | None,
     problem: tuple[str, str] | None,
     price: float,
     p_up: float,
@@ -141,7 +156,8 @@ def view(
         bar=bar,
         mode=mode,
         holding=state.holding,
-        unsettled=len(state.unsettled),
+        unsettled=len(state.working),
+        blocked=blocked,
         win_rate=win_rate(state.results, book.policy.performance_trades),
         problem=problem,
         price=price,
@@ -156,9 +172,22 @@ def view(
 
 
 def conclude(state: BookState, bar: datetime, price: float, decision: Decision) -> BookState:
-    """The state after deciding at `bar`, whose close is `price` (no price at all: then the last mark stands)."""
+    """The state after deciding at `bar`, whose close is `price` (no price at all: then the last mark stands), with the
+    decision's intents as planned orders."""
     known = math.isfinite(price) and price > 0
     equity = state.holding.equity(exact(price)) if known else state.equity
+    planned = tuple(Order(intent=intent) for intent in decision.intents)
     return replace(
-        state, bar=bar, equity=equity, peak=max(state.peak, equity), unsettled=decision.intents or state.unsettled
+        state, bar=bar, equity=equity, peak=max(state.peak, equity), orders=pruned((*state.orders, *planned))
     )
+
+
+def pruned(orders: Sequence[Order]) -> tuple[Order, ...]:
+    """The open orders and the last that ended."""
+    ended = sum(order.ended for order in orders)
+    kept = []
+    for order in orders:
+        ended -= order.ended
+        if not order.ended or ended < ENDED_KEPT:
+            kept.append(order)
+    return tuple(kept)

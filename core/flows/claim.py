@@ -9,13 +9,15 @@ write any more.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from core.domain.bars import close_time
 from core.domain.state import Book, BookState, opening
-from core.ports import Document, Unavailable, Versioned, Write
+from core.ports import Document, Unavailable, Versioned, Watch, World, Write
 
 
 class Claim(NamedTuple):
@@ -102,3 +104,36 @@ def plain(value: object) -> Document:
     """A struct as a document: decimals as text, times as times, tuples as lists."""
     document: Document = msgspec.msgpack.decode(msgspec.msgpack.encode(value))
     return document
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One bar of one book, held under a lease. `held`: the version of the book's document that we wrote last."""
+
+    world: World
+    book: Book
+    bar: datetime
+    at: datetime
+    lease: Document
+    held: str
+
+    @property
+    def key(self) -> str:
+        return book_key(self.book.id)
+
+    def commit(self, document: Document, writes: list[Write], watch: Watch | None = None) -> Tick:
+        """Writes the book's document and `writes`, if the lease is still ours."""
+        versions = self.world.state.commit([Write(self.key, document, self.held), *writes], watch)
+        return replace(self, held=versions[self.key])
+
+    def still_ours(self) -> bool:
+        return self.world.state.read([self.key])[self.key].version == self.held
+
+    def time_left(self) -> float:
+        """Seconds until another invocation may take the book over."""
+        until: datetime = self.lease["until"]
+        return (until - self.world.clock.now()).total_seconds()
+
+    def age(self) -> float:
+        """Seconds of real time since the bar closed."""
+        return (self.world.clock.now() - close_time(self.bar, self.book.timeframe)).total_seconds()

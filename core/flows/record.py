@@ -7,7 +7,8 @@ from datetime import datetime
 from core.domain.decide import Decision, View
 from core.domain.explain import say
 from core.domain.features import SETS
-from core.domain.state import Book, BookState, News
+from core.domain.settle import News
+from core.domain.state import Book, BookState
 from core.flows.claim import plain
 from core.ports import Document, Write
 
@@ -43,8 +44,7 @@ def answer(book: Book, view: View, decision: Decision, state: BookState, model: 
 def record_of(book: Book, said: Document, view: View, decision: Decision, news: News) -> Document:
     """What the decision was made from and what it was, so that it can be made again: documents `ticks/{book}@{bar}`."""
     features = SETS[book.features]
-    return {
-        "phase": "decided" if decision.intents else "done",
+    record = {
         "book": book.id,
         "bar": view.bar,
         "answer": said,
@@ -53,22 +53,42 @@ def record_of(book: Book, said: Document, view: View, decision: Decision, news: 
         "policy": plain(book.policy),
         "rules": plain(book.rules),
         "features": {"set": features.name, "digest": features.digest},
-        "fills": [plain(fill) for fill in news.fills],
-        "trades": [plain(trade) for trade in news.trades],
+        "fills": [],
+        "trades": [],
     }
+    return with_news(record, news)
+
+
+def with_news(record: Document, news: News) -> Document:
+    """The record with what was filled since."""
+    fills = [*record["fills"], *(plain(fill) for fill in news.fills)]
+    return {**record, "fills": fills, "trades": [*record["trades"], *(plain(trade) for trade in news.trades)]}
 
 
 def book_document(state: BookState, last: Document, lease: Document) -> Document:
     return {"state": plain(state), "last": last, "lease": lease}
 
 
-def alerts(book: Book, bar: datetime, said: Document, news: News) -> list[Write]:
-    """What a person should hear of. They wait in the outbox; delivering them is not the tick's work."""
+# What a person should hear of. It waits in the outbox; delivering it is not the tick's work.
+
+
+def alert(book: Book, bar: datetime, severity: str, text: str, name: str) -> Write:
+    document = {"severity": severity, "book": book.id, "bar": bar, "text": text}
+    return Write(f"outbox/{book.id}-{name}", document)
+
+
+def alerts(book: Book, bar: datetime, news: News) -> list[Write]:
     told = [("info", f"{fill.cause}: {fill.side} {fill.amount} at {fill.price}", fill.id) for fill in news.fills]
-    told += [("warning", f"{gone.leg} {gone.side} {gone.amount} was never placed", gone.id) for gone in news.lost]
-    if said["outcome"] == "refused":
-        told.append(("warning", str(said["explanation"]), f"{bar:%Y%m%dT%H%M}-{said['reason']}"))
-    return [
-        Write(f"outbox/{book.id}-{name}", {"severity": severity, "book": book.id, "bar": bar, "text": text})
-        for severity, text, name in told
-    ]
+    for order in news.lost:
+        intent = order.intent
+        text = f"{intent.leg} {intent.side} {intent.amount} never arrived: {order.detail}"
+        told.append(("warning", text, f"{intent.id}-{intent.attempt}-lost"))
+    if news.trouble:
+        told.append(("critical", f"{book.symbol}: the book is halted. {news.trouble}", f"{bar:%Y%m%dT%H%M}-trouble"))
+    return [alert(book, bar, *row) for row in told]
+
+
+def refusal(book: Book, bar: datetime, said: Document) -> list[Write]:
+    if said["outcome"] != "refused":
+        return []
+    return [alert(book, bar, "warning", str(said["explanation"]), f"{bar:%Y%m%dT%H%M}-{said['reason']}")]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 
 from core.domain import forecast
-from core.domain.bars import Floats, close_time
-from core.domain.features import SETS
+from core.domain.bars import Bars, Floats, close_time
+from core.domain.daily import Daily
+from core.domain.decide import Foresight
+from core.domain.features import CONTEXT, SETS, FeatureSet, feature_set, last_row
 from core.domain.forecast import FILES, MANIFEST, BadModel, Meta, Model
 from core.domain.state import Book
 from core.ports import Document, Missing, Unavailable, World
@@ -75,3 +77,24 @@ def unusable(model: Model, row: Floats) -> Problem | None:
     if not names:
         return None
     return "feature_unknown", f"{', '.join(names[:5])} could not be computed, and the model never learned without"
+
+
+def foresee(book: Book, bars: Bars, model: Model | None, daily: Daily, problem: Problem | None) -> Foresight:
+    """ports.Foresee: one row of features, and what the model makes of it."""
+    if problem or model is None:
+        return Foresight(problem=problem)
+    names, width = _looked_at(book.features), len(SETS[book.features].names)
+    values = last_row(names, bars, book.timeframe, daily, book.vix_max_age_s)
+    known = dict(zip(names.names, values.tolist(), strict=True))
+    row = dict(list(known.items())[:width])
+    problem = unusable(model, values[:width])
+    if problem:
+        return Foresight(problem=problem, row=row)
+    p_up, members = model.score(values[:width])
+    return Foresight(p_up=p_up, row=row, members=members, context=tuple(known[name] for name in CONTEXT.names))
+
+
+@cache
+def _looked_at(name: str) -> FeatureSet:
+    """The model's features, then what else the decision looks at: one pass, since they share most of their work."""
+    return feature_set(name, *dict.fromkeys((*SETS[name].names, *CONTEXT.names)))

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from core.domain.decide import effective
+from core.domain.orders import Order
 from core.domain.state import Book, BookState
 from core.flows.claim import book_key, state_of, switch_keys
 from core.flows.serving import pointer_key
 from core.ports import Document, StateStore, Versioned
 
-UNKNOWN = ("bar", "position", "average_price", "stop", "equity", "cash", "trades", "unsettled")  # of a damaged state
+# What is not known of a damaged state.
+UNKNOWN = ("bar", "position", "average_price", "stop", "equity", "cash", "trades", "unsettled", "orders", "trouble")
 
 
 def status(state: StateStore, books: Sequence[Book]) -> Document:
@@ -54,5 +56,12 @@ def _holding(state: BookState) -> Document:
         "equity": state.equity,
         "cash": held.cash,
         "trades": state.closed,
-        "unsettled": [f"{intent.leg} {intent.side} {intent.amount} ({intent.id})" for intent in state.unsettled],
+        "unsettled": [_told(order) for order in state.unsettled],
+        "orders": [f"{_told(order)}: {order.status}" for order in state.open_orders],
+        "trouble": state.trouble or None,
     }
+
+
+def _told(order: Order) -> str:
+    intent = order.intent
+    return f"{intent.leg} {intent.side} {intent.amount} ({intent.id})"

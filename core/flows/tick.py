@@ -12,66 +12,40 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from core.domain.bars import Bars, bar_before, close_time, empty, moment, unpack
+from core.domain.act import Step
+from core.domain.bars import Bars, bar_before, empty, moment, unpack
 from core.domain.daily import Daily
-from core.domain.decide import Decision, Mode, View, decide, effective, permits
-from core.domain.features import CONTEXT, SETS, FeatureSet, feature_set, last_row
-from core.domain.fills import Account
+from core.domain.decide import Decision, Foresight, View, decide
 from core.domain.forecast import Model
-from core.domain.orders import Intent
-from core.domain.state import Book, BookState, News, conclude, settle, view
+from core.domain.orders import Sight
+from core.domain.state import Book, BookState, conclude, view
 from core.flows import vix, window
-from core.flows.claim import book_key, claim, lease, plain, released, state_of, switch_keys, tick_key
+from core.flows.act import Standing, carry_out, cleared, go_on, late
+from core.flows.claim import Tick, book_key, claim, lease, released, state_of, switch_keys, tick_key
 from core.flows.gather import attempt
-from core.flows.record import alerts, answer, book_document, brief, record_of
-from core.flows.serving import Problem, live_model, mismatched, pointer_key, unusable, version_of
-from core.ports import Conflict, Document, Unavailable, Versioned, Watch, World, Write
+from core.flows.record import answer, brief, record_of, refusal
+from core.flows.serving import Problem, foresee, live_model, mismatched, pointer_key, version_of
+from core.ports import Conflict, Document, Unavailable, Versioned, World, Write
 
 log = logging.getLogger("hourhand.tick")
 ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """One bar of one book, held under a lease. `held`: the version of the book's document that we wrote last."""
-
-    world: World
-    book: Book
-    bar: datetime
-    at: datetime
-    lease: Document
-    held: str
-
-    @property
-    def key(self) -> str:
-        return book_key(self.book.id)
-
-    def commit(self, document: Document, writes: list[Write], watch: Watch | None = None) -> Tick:
-        """Writes the book's document and `writes`, if the lease is still ours."""
-        versions = self.world.state.commit([Write(self.key, document, self.held), *writes], watch)
-        return replace(self, held=versions[self.key])
-
-    def still_ours(self) -> bool:
-        return self.world.state.read([self.key])[self.key].version == self.held
-
-
-@dataclass(frozen=True, slots=True)
 class Gathered:
-    """What a tick found before it decided. `state` has the `news` booked already."""
+    """What a tick found before it decided."""
 
-    state: BookState
-    news: News
+    standing: Standing
     bars: Bars
     problem: Problem | None
     model: Model | None
     daily: Daily
     vix_document: Document | None
-    watch: Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +54,7 @@ class Decided:
 
     view: View
     decision: Decision
-    row: dict[str, float]
-    members: dict[str, float]
+    foresight: Foresight
 
 
 def tick(world: World, book: Book, at: datetime) -> Document:
@@ -122,30 +95,30 @@ def _fresh(
     calls: list[Callable[[], Any]] = [
         partial(world.state.commit, [taken]),
         partial(world.state.read, switch_keys(book.id)),
-        partial(world.exchange.look, book.id, bars),
+        partial(world.exchange.look, book.id, bars, state.open_orders),
         partial(live_model, world, book, found[pointer_key(book.id)].data),
         partial(vix.refresh, world.vix, found[vix.KEY].data, at, world.vix_every_s),
     ]
-    versions, watch, account, model, daily = results = world.together(
+    now = world.clock.now()
+    versions, watch, sight, model, daily = results = world.together(
         [partial(attempt, call, Exception) for call in calls]
     )
     failures = [result for result in results if isinstance(result, Exception)]
     if isinstance(versions, Exception):
         raise versions
     run = Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)])
-    if failures:
-        _release(run, found[book_key(book.id)].data)
-        raise failures[0]
-    settled, news = settle(state, account)
-    problem = _late(run) or problem or _mismatch(settled, account)
-    problem, model = _usable(model, run, problem)
-    gathered = Gathered(settled, news, bars, problem, model, daily.daily, daily.document, watch)
     try:
-        run, state, record = _decide_and_write_down(run, gathered)
+        if failures:
+            raise failures[0]
+        standing = cleared(Standing.first(run, state, sight, watch, now), bars)
+        problem = _late(run) or problem or _barred(standing.sight)
+        problem, model = _usable(model, run, problem)
+        gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document)
+        standing, step = _decide_and_write_down(gathered)
     except Exception:
         _release(run, found[book_key(book.id)].data)
         raise
-    return dict(record["answer"]) if record["phase"] == "done" else _act(run, state, record)
+    return dict(standing.record["answer"]) if step.act == "none" else carry_out(standing, step, bars)
 
 
 def _release(run: Tick, before: Document | None) -> None:
@@ -162,18 +135,14 @@ def _state(found: Mapping[str, Versioned], book: Book) -> BookState:
 
 
 def _late(run: Tick) -> Problem | None:
-    late, limit = (
-        (run.world.clock.now() - close_time(run.bar, run.book.timeframe)).total_seconds(),
-        run.book.max_lateness_s,
-    )
-    return ("too_late", f"the bar closed {late:.0f} s ago; the limit is {limit} s") if limit and late > limit else None
-
-
-def _mismatch(state: BookState, account: Account) -> Problem | None:
-    ours, theirs = state.holding.position, account.holding.position
-    if ours == theirs:
+    if not late(run):
         return None
-    return "position_mismatch", f"the book says {ours}, the exchange says {theirs}: a person must look"
+    limit, age = run.book.max_lateness_s, run.age()
+    return "too_late", f"the bar closed {age:.0f} s ago; the limit is {limit} s"
+
+
+def _barred(sight: Sight) -> Problem | None:
+    return ("venue_barred", sight.barred) if sight.barred else None
 
 
 def _usable(model: Model | Problem, run: Tick, problem: Problem | None) -> tuple[Problem | None, Model | None]:
@@ -185,73 +154,52 @@ def _usable(model: Model | Problem, run: Tick, problem: Problem | None) -> tuple
 # -- decide, and write down
 
 
-def _decide_and_write_down(run: Tick, gathered: Gathered) -> tuple[Tick, BookState, Document]:
-    """The decision, committed with its inputs and intents on condition that the switch is still as it was read."""
+def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step]:
+    """The decision, committed with its inputs and intents if the switches are still as they were read."""
+    standing = gathered.standing
     for attempts_left in reversed(range(ATTEMPTS)):
-        decided = _decide(run, gathered)
-        state = conclude(gathered.state, run.bar, decided.view.price, decided.decision)
+        run, book = standing.run, standing.book
+        decided = _decide(standing, gathered)
+        state, step = standing.planned(conclude(standing.state, run.bar, decided.view.price, decided.decision))
         model = version_of(gathered.model.manifest, gathered.model.version) if gathered.model else None
-        said = answer(run.book, decided.view, decided.decision, state, model)
-        record = record_of(run.book, said, decided.view, decided.decision, gathered.news) | {
+        said = answer(book, decided.view, decided.decision, state, model)
+        record = record_of(book, said, decided.view, decided.decision, standing.news) | {
+            "phase": "done" if step.act == "none" else "decided",
             "at": run.at,
             "token": run.lease["token"],
-            "row": decided.row,
-            "members": decided.members,
+            "row": decided.foresight.row,
+            "members": decided.foresight.members,
             "window": {"bars": len(gathered.bars), "sha256": gathered.bars.digest()},
         }
-        done = record["phase"] == "done"
         writes = [
-            Write(tick_key(run.book.id, run.bar), record, None),
-            window.kept(run.book, gathered.bars),
+            window.kept(book, gathered.bars),
             *([Write(vix.KEY, gathered.vix_document)] if gathered.vix_document else []),
-            *alerts(run.book, run.bar, said, gathered.news),
+            *refusal(book, run.bar, said),
         ]
         try:
-            run = run.commit(
-                book_document(state, said, released(run.lease) if done else run.lease), writes, gathered.watch
-            )
+            standing = standing.written(state, step, record, writes, new=True)
         except Conflict:
             if not attempts_left or not run.still_ours():
                 raise
             log.info("the switch moved while deciding: deciding again")
-            gathered = replace(gathered, watch=run.world.state.read(switch_keys(run.book.id)))
+            standing = replace(standing, watch=run.world.state.read(switch_keys(book.id)))
             continue
         log.info("decided", extra={"tick": said})
-        return run, state, record
+        return standing, step
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _decide(run: Tick, gathered: Gathered) -> Decided:
-    book, bars, model = run.book, gathered.bars, gathered.model
-    problem, p_up = gathered.problem, math.nan
-    row: dict[str, float] = {}
-    members: dict[str, float] = {}
-    context = [math.nan] * len(CONTEXT.names)
-    if problem is None and model is not None:
-        names, width = _looked_at(book.features), len(SETS[book.features].names)
-        values = last_row(names, bars, book.timeframe, gathered.daily, book.vix_max_age_s)
-        known = dict(zip(names.names, values.tolist(), strict=True))
-        row = dict(list(known.items())[:width])
-        problem = unusable(model, values[:width])
-        if problem is None:
-            p_up, members = model.score(values[:width])
-            context = [known[name] for name in CONTEXT.names]
+def _decide(standing: Standing, gathered: Gathered) -> Decided:
+    run, book, state, bars = standing.run, standing.book, standing.state, gathered.bars
+    seen = (run.world.foresee or foresee)(book, bars, gathered.model, gathered.daily, gathered.problem)
     price = float(bars.close[-1]) if len(bars) and moment(bars.time[-1]) == run.bar else math.nan
-    seen = view(book, gathered.state, run.bar, _mode(gathered.watch), problem, price, p_up, context)
-    return Decided(seen, decide(seen, book.policy, book.rules), row, members)
+    looked = view(
+        book, state, run.bar, standing.mode, standing.blocked, seen.problem, price, seen.p_up, list(seen.context)
+    )
+    return Decided(looked, decide(looked, book.policy, book.rules), seen)
 
 
-@cache
-def _looked_at(name: str) -> FeatureSet:
-    """The model's features, then what else the decision looks at: one pass, since they share most of their work."""
-    return feature_set(name, *dict.fromkeys((*SETS[name].names, *CONTEXT.names)))
-
-
-def _mode(watch: Watch) -> Mode:
-    return effective(found.data for found in watch.values())
-
-
-# -- act
+# -- go on
 
 
 def _resume(
@@ -268,35 +216,12 @@ def _resume(
     bars = unpack(stored["bars"]) if stored else empty()
     calls: list[Callable[[], Any]] = [
         partial(world.state.commit, [taken]),
-        partial(world.exchange.look, book.id, bars),
+        partial(world.exchange.look, book.id, bars, state.open_orders),
         partial(world.state.read, switch_keys(book.id)),
     ]
-    versions, account, watch = world.together(calls)
+    now = world.clock.now()
+    versions, sight, watch = world.together(calls)
     run = Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)])
     log.warning("going on with a decision that an earlier invocation wrote down")
-    kept = tuple(intent for intent in state.unsettled if intent.id in account.known or _may_go(run, watch, intent))
-    dropped = tuple(intent for intent in state.unsettled if intent not in kept)
-    return _act(run, msgspec.structs.replace(state, unsettled=kept), record, dropped)
-
-
-def _may_go(run: Tick, watch: Watch, intent: Intent) -> bool:
-    """Whether an order that was written down a while ago may be sent now."""
-    late = intent.leg == "entry" and _late(run) is not None
-    return permits(_mode(watch), intent.leg) and not late
-
-
-def _act(run: Tick, state: BookState, record: Document, dropped: tuple[Intent, ...] = ()) -> Document:
-    """Places what is written down, and writes down what the venue said. `dropped`: intents that shall not go now."""
-    answers = run.world.exchange.submit(run.book.id, state.unsettled) if state.unsettled else []
-    unknown = {said.intent for said in answers if said.outcome == "unknown"}
-    refused = any(said.outcome == "refused" for said in answers)
-    final = {**record["answer"], "venue": [plain(said) for said in answers]}
-    if unknown or refused:
-        final["reason"] = "order_unknown" if unknown else "order_refused"
-    elif dropped:
-        final |= {"outcome": "refused", "reason": "order_dropped", "dropped": [intent.id for intent in dropped]}
-    state = msgspec.structs.replace(state, unsettled=tuple(i for i in state.unsettled if i.id in unknown))
-    finished = Write(tick_key(run.book.id, run.bar), {**record, "phase": "done", "answer": final})
-    run.commit(book_document(state, final, released(run.lease)), [finished])
-    log.info("acted", extra={"tick": final})
-    return final
+    standing = replace(Standing.first(run, state, sight, watch, now), record=record)
+    return go_on(standing, bars)

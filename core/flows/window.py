@@ -7,7 +7,20 @@ from functools import partial
 
 import numpy as np
 
-from core.domain.bars import BadBars, Bars, close_time, empty, merge, moment, pack, refusal, seconds, unbroken, unpack
+from core.domain.bars import (
+    BadBars,
+    Bars,
+    close_time,
+    empty,
+    insane,
+    merge,
+    moment,
+    pack,
+    refusal,
+    seconds,
+    unbroken,
+    unpack,
+)
 from core.domain.features import CONTEXT, SETS
 from core.domain.state import Book
 from core.flows.gather import attempt
@@ -55,6 +68,7 @@ def window(
     except (BadBars, KeyError, TypeError):
         bars = empty()  # damaged: asked for anew
     bars = bars.between(since, bar + step)
+    bars = bars[~insane(bars)]  # what the venue printed wrong once it may have mended since
     try:
         if isinstance(last, Exception):
             raise last

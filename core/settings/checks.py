@@ -6,6 +6,8 @@ from core.domain.risk import Policy
 from core.domain.state import Book
 from core.settings.sections import Settings
 
+LIVE = ("bitbank", "bybit", "okx", "bitget", "bittrade", "bitflyer")
+
 
 def contradictions(settings: Settings) -> list[str]:
     """A sentence for each pair of settings that cannot both stand."""
@@ -73,6 +75,15 @@ def _live(settings: Settings) -> list[tuple[bool, str]]:
         (
             live and settings.training.publish_anyway,
             "[exchange] mode = live with [training] publish_anyway = true: a refused model never trades real money",
+        ),
+        (
+            live and settings.venue.id not in LIVE,
+            f"[exchange] mode = live with [venue] id = {settings.venue.id}: orders can be sent to {', '.join(LIVE)}",
+        ),
+        (
+            live and len({book.symbol for book in settings.books}) < len(settings.books),
+            "[exchange] mode = live with two books on one symbol: the venue keeps one position for both, and neither "
+            "could tell its own",
         ),
     ]
 

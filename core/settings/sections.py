@@ -51,6 +51,8 @@ class Vix(Struct, frozen=True):
 
 class ExchangeMode(Struct, frozen=True):
     mode: Literal["paper", "live"] = "paper"
+    margin: bool = True
+    sandbox: bool = False
 
 
 class Features(Struct, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from core.adapters.sqlite_state import SqliteState
-from core.domain.orders import Holding, Intent, intent_id
+from core.domain.orders import Holding, Intent, Order, intent_id
 from core.domain.risk import Policy
 from core.domain.state import Book, BookState, opening
 from core.flows.claim import Claim, book_key, claim, lease, plain, released, state_of, switch_keys, tick_key
@@ -243,7 +243,9 @@ def test_a_state_is_read_back_exactly(store: StateStore) -> None:
         id=intent_id("btc", BAR, "entry"), book="btc", bar=BAR, leg="entry", side="buy", amount=Decimal("0.10")
     )
     holding = Holding(cash=Decimal("0.1000000000000000000000000001"), position=Decimal("-1E-8"), opened=BAR)
-    state = BookState(holding=holding, equity=Decimal(1), peak=Decimal(2), bar=BAR, booked=("a",), unsettled=(intent,))
+    state = BookState(
+        holding=holding, equity=Decimal(1), peak=Decimal(2), bar=BAR, booked=("a",), orders=(Order(intent=intent),)
+    )
     put(store, book_key("btc"), {"state": plain(state)})
     assert state_of(document(store), BOOK) == state
 

@@ -18,8 +18,7 @@ import pytest
 
 from core.adapters.paper_exchange import PaperExchange
 from core.domain.decide import effective, permits
-from core.domain.fills import Account
-from core.domain.orders import Fill, Holding, Intent
+from core.domain.orders import Fill, Holding, Order, Sight
 from core.domain.state import BookState
 from core.flows.claim import book_key, state_of, switch_keys
 from core.flows.switches import flip
@@ -82,15 +81,18 @@ class Venue:
     def __init__(self, made: Road, state: MemoryState) -> None:
         self._paper = PaperExchange(state, Holding(cash=made.book.policy.capital), made.book.rules, made.book.costs)
         self._state, self._book = state, made.book.id
-        self.reached: list[tuple[Intent, str]] = []
+        self.traits = self._paper.traits
+        self.reached: list[tuple[Order, str]] = []
 
-    def look(self, book: str, bars: Any) -> Account:
-        return self._paper.look(book, bars)
+    def look(self, book: str, bars: Any, orders: Any = ()) -> Sight:
+        return self._paper.look(book, bars, orders)
 
-    def submit(self, book: str, intents: Any) -> Any:
+    def submit(self, book: str, orders: Any) -> Any:
         mode = effective(found.data for found in self._state.read(switch_keys(self._book)).values())
-        self.reached += [(intent, mode) for intent in intents]
-        return self._paper.submit(book, intents)
+        self.reached += [(order, mode) for order in orders]
+        return self._paper.submit(book, orders)
+
+    def cancel(self, book: str, orders: Any) -> None: ...
 
 
 class History:
@@ -155,9 +157,9 @@ class History:
         for step in (0, 1):
             answer = self.invoke(index + step)
             assert answer is not None and answer["outcome"] not in ("busy", "superseded")
-        state, account = self.believed(), self.venue.look("btc", self.made.bars[: index + 2])
+        state, seen = self.believed(), self.venue.look("btc", self.made.bars[: index + 2])
         assert state.unsettled == ()
-        assert state.holding == account.holding, "the book and the venue disagree"
+        assert state.holding.position == seen.position, "the book and the venue disagree"
         assert not any(record["answer"]["reason"] == "position_mismatch" for record in self.records())
 
     def believed(self) -> BookState:
@@ -172,7 +174,7 @@ class History:
         legs = Counter((intent["bar"], intent["leg"]) for intent in intents)
         assert not legs or max(legs.values()) == 1, "two orders for one leg of one bar were written down"
         written = {intent["id"] for intent in intents}
-        for intent, mode in self.venue.reached:
+        for intent, mode in ((order.intent, mode) for order, mode in self.venue.reached):
             assert intent.id in written, "an order was sent that is not written down"
             assert permits(mode, intent.leg), f"an {intent.leg} was sent while the switch said {mode}"  # type: ignore[arg-type]
         fills = [msgspec.convert(fill, Fill) for record in self.records() for fill in record["fills"]]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from core.domain.orders import Holding, Intent, intent_id
+from core.domain.orders import Holding, Intent, Order, intent_id
 from core.domain.risk import Policy
 from core.domain.state import Book, BookState, opening
 from core.flows.claim import book_key, plain
@@ -39,7 +39,7 @@ STATE = BookState(
     equity=Decimal("10001.10"),
     peak=Decimal(10100),
     bar=BAR,
-    unsettled=(INTENT,),
+    orders=(Order(intent=INTENT, status="unknown"),),
 )
 LAST = {"outcome": "traded", "reason": "long_faded", "explanation": "BTC/JPY, bar of noon: close the long."}
 
@@ -71,6 +71,8 @@ def test_a_book_that_has_traded_in_full() -> None:
         "average_price": Decimal("9123456.7"),
         "stop": Decimal(9000000),
         "unsettled": [f"exit sell 0.0300 ({INTENT.id})"],
+        "orders": [f"exit sell 0.0300 ({INTENT.id}): unknown"],
+        "trouble": None,
         "equity": Decimal("10001.1"),
         "cash": Decimal("9990.123456789012345678"),
         "trades": 0,

@@ -14,8 +14,8 @@ import pytest
 
 from core.domain.bars import Bars, moment
 from core.domain.decide import Decision
-from core.domain.fills import Account
-from core.domain.orders import Answer, Intent
+from core.domain.fills import PAPER
+from core.domain.orders import Answer, Order, Sight
 from core.flows.claim import book_key, state_of, tick_key
 from core.flows.gather import together
 from core.flows.serving import pointer_key
@@ -237,10 +237,10 @@ def test_a_tick_that_lost_its_lease_while_sending_does_not_finish() -> None:
     other = {"token": 9, "owner": "another", "bar": made.at(made.first), "until": made.clock.now() + HOUR}
 
     class Slow(Vague):
-        def submit(self, book: str, intents: Sequence[Intent]) -> Sequence[Answer]:
+        def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
             found = made.world.state.read([book_key("btc")])[book_key("btc")].data
             made.world.state.commit([Write(book_key("btc"), {**(found or {}), "lease": other})])
-            return [Answer(intent=intent.id, outcome="placed") for intent in intents]
+            return [Answer(intent=order.intent.id, outcome="placed") for order in orders]
 
     assert run(made, made.first, replace(made.world, exchange=Slow(made.world.exchange)))["outcome"] == "busy"
     assert record(made, made.first)["phase"] == "decided"
@@ -458,7 +458,9 @@ def test_a_tick_that_died_is_carried_out_once_by_the_next_call(port: str, call: 
     run(made, made.first)
     run(made, index)
     run(whole, index)
-    assert state(made) == state(whole)
+    later, once = state(made), state(whole)
+    assert [order.status for order in later.orders] == [order.status for order in once.orders]
+    assert msgspec.structs.replace(later, orders=()) == msgspec.structs.replace(once, orders=())
     assert record(made, index)["fills"] == record(whole, index)["fills"]
 
 
@@ -471,7 +473,7 @@ def test_an_intent_that_never_reached_the_venue_is_dropped_and_told() -> None:
     run(made, made.first + 1)
     assert state(made).unsettled == ()
     assert state(made).holding.position == 0
-    assert any("never placed" in alert["text"] for _, alert in made.world.state.scan("outbox"))
+    assert any("never arrived" in alert["text"] for _, alert in made.world.state.scan("outbox"))
 
 
 @pytest.mark.parametrize(("mode", "lateness"), [("halt", 0), ("reduce", 0), ("flatten", 0), ("run", 900)])
@@ -514,16 +516,20 @@ def test_a_hole_that_the_venue_mends_is_mended_here() -> None:
 class Vague:
     """An exchange that loses its answer to every order."""
 
+    traits = PAPER
+
     def __init__(self, port: Any) -> None:
         self._port = port
 
-    def look(self, book: str, bars: Bars) -> Account:
-        found: Account = self._port.look(book, bars)
+    def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
+        found: Sight = self._port.look(book, bars, orders)
         return found
 
-    def submit(self, book: str, intents: Sequence[Intent]) -> Sequence[Answer]:
-        self._port.submit(book, intents)
-        return [Answer(intent=intent.id, outcome="unknown", detail="time-out") for intent in intents]
+    def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
+        self._port.submit(book, orders)
+        return [Answer(intent=order.intent.id, outcome="unknown", detail="time-out") for order in orders]
+
+    def cancel(self, book: str, orders: Sequence[Order]) -> None: ...
 
 
 def test_an_order_without_an_answer_stays_unsettled_until_the_venue_tells() -> None:
@@ -540,11 +546,8 @@ def test_an_exchange_that_disagrees_on_the_position_stops_new_risk() -> None:
     made, index = entered()
 
     class Other(Vague):
-        def look(self, book: str, bars: Bars) -> Account:
-            account = super().look(book, bars)
-            return msgspec.structs.replace(
-                account, holding=msgspec.structs.replace(account.holding, position=Decimal(7))
-            )
+        def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
+            return msgspec.structs.replace(super().look(book, bars, orders), position=Decimal(7))
 
     said = run(made, index, replace(made.world, exchange=Other(made.world.exchange)))
     assert (said["outcome"], said["reason"], said["orders"]) == ("refused", "position_mismatch", [])
@@ -552,10 +555,15 @@ def test_an_exchange_that_disagrees_on_the_position_stops_new_risk() -> None:
 
 def test_an_unreachable_exchange_fails_and_gives_the_book_back() -> None:
     class Down:
-        def look(self, book: str, bars: Bars) -> Account:
+        traits = PAPER
+
+        def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
             raise Unavailable("the venue is down")
 
-        def submit(self, book: str, intents: Sequence[Intent]) -> Sequence[Answer]:
+        def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
+            raise AssertionError
+
+        def cancel(self, book: str, orders: Sequence[Order]) -> None:
             raise AssertionError
 
     made = road(small_book(**EAGER))

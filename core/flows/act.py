@@ -1,0 +1,251 @@
+"""Act: carry out what is written down, one step at a time, and write down what came of it.
+
+Every order is sent after a commit that says so, and that holds only if the book is still ours and the switches are as
+they were read: whatever dies afterwards, the next invocation knows that the venue may have it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+
+import msgspec
+
+from core.domain.act import Scene, Step, answered, plan, sent, unprotected
+from core.domain.bars import Bars
+from core.domain.decide import Mode, effective, mode_of
+from core.domain.orders import Order, Sight
+from core.domain.settle import News, expected, resumed, settle
+from core.domain.state import Book, BookState
+from core.flows.claim import Tick, plain, released, switch_keys, tick_key
+from core.flows.record import alert, alerts, book_document, with_news
+from core.ports import Conflict, Document, Unavailable, Watch, Write
+
+log = logging.getLogger("hourhand.act")
+ROUNDS = 24  # steps of one tick: a reversal with every order lost on the way takes fewer
+CLEARING = 7  # looks before the decision, while it is not clear what became of earlier orders
+MARGIN_S = 10.0  # what must be left of the lease for another step
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a tick stands: what the book believes, what venue and switches showed last, the record so far, and the news
+    and alerts that are to be written down with it."""
+
+    run: Tick
+    book: Book
+    state: BookState
+    sight: Sight
+    watch: Watch
+    record: Document = field(default_factory=dict)
+    news: News = field(default_factory=News)
+    told: tuple[Write, ...] = ()
+
+    @classmethod
+    def first(cls, run: Tick, state: BookState, sight: Sight, watch: Watch, now: datetime) -> Standing:
+        """After the first look. Where the book halted itself and its switch no longer says so, a person resumed it."""
+        if state.trouble and _own_mode(run.book, watch) != "halt":
+            log.warning("resumed by a person after: %s", state.trouble)
+            state = resumed(state, sight)
+        return cls(run, run.book, state, sight, watch).seen(sight, watch, now)
+
+    def seen(self, sight: Sight, watch: Watch, now: datetime) -> Standing:
+        """With what the venue shows taken in. `now`: the real time before the look, which may have taken long."""
+        run = self.run
+        book = msgspec.structs.replace(run.book, rules=sight.rules) if sight.rules else run.book
+        traits = run.world.exchange.traits
+        state, news = settle(self.state, sight, book, traits, now)
+        told = alerts(book, run.bar, news) if news.trouble != self.state.trouble or news.fills or news.lost else []
+        news = News(
+            fills=(*self.news.fills, *news.fills), trades=(*self.news.trades, *news.trades), trouble=news.trouble
+        )
+        return replace(self, book=book, state=state, sight=sight, watch=watch, news=news, told=(*self.told, *told))
+
+    @property
+    def mode(self) -> Mode:
+        return effective(found.data for found in self.watch.values())
+
+    @property
+    def blocked(self) -> tuple[str, str] | None:
+        """Why nothing at all may be decided."""
+        if self.state.trouble:
+            return "needs_a_person", self.state.trouble
+        if self.state.mismatches:
+            ours, theirs = expected(self.state), self.sight.position
+            return "position_mismatch", f"the book says {ours}, the exchange says {theirs}"
+        return None
+
+    def planned(self, state: BookState) -> tuple[BookState, Step]:
+        """The state as it is to be written down, and the step that follows."""
+        run, traits = self.run, self.run.world.exchange.traits
+        now = run.world.clock.now()
+        scene = Scene(book=self.book, traits=traits, mode=self.mode, bar=run.bar, now=now, fresh=not late(run))
+        state, step = plan(state, scene)
+        state = sent(state, step, self.sight, traits, now)
+        names = {order.intent.id for order in step.orders}
+        return state, msgspec.structs.replace(
+            step, orders=tuple(order for order in state.open_orders if order.intent.id in names)
+        )
+
+    def written(
+        self, state: BookState, step: Step, record: Document, writes: Sequence[Write] = (), new: bool = False
+    ) -> Standing:
+        """Commits where it stands, on condition that lease and switches are as they were. Raises Conflict."""
+        run, watch = self.run, self.watch
+        key = tick_key(run.book.id, run.bar)
+        held = run.lease if step.act != "none" else released(run.lease)
+        halted = self._halted(state)
+        record = with_news(record, self.news) if not new else record
+        run = run.commit(
+            book_document(state, record["answer"], held),
+            [Write(key, record, None) if new else Write(key, record), *writes, *self.told, *halted],
+            {name: found for name, found in watch.items() if name not in {write.key for write in halted}},
+        )
+        return replace(self, run=run, state=state, record=record, news=News(), told=())
+
+    def _halted(self, state: BookState) -> list[Write]:
+        """A book in trouble halts itself by its own switch, where a person finds it and flips it back."""
+        if not state.trouble or _own_mode(self.book, self.watch) == "halt":
+            return []
+        key = switch_keys(self.book.id)[1]
+        reason = {"mode": "halt", "reason": state.trouble, "by": "hourhand", "at": self.run.world.clock.now()}
+        return [Write(key, reason, self.watch[key].version)]
+
+
+def _own_mode(book: Book, watch: Watch) -> Mode:
+    return mode_of(watch[switch_keys(book.id)[1]].data)
+
+
+def late(run: Tick) -> bool:
+    """Whether the bar is too old for new risk."""
+    limit = run.book.max_lateness_s
+    return bool(limit) and run.age() > limit
+
+
+def cleared(standing: Standing, bars: Bars) -> Standing:
+    """Looks again for a while, if it is not clear yet what became of earlier orders, or where the position stands."""
+    for _ in range(CLEARING):
+        state, traits = standing.state, standing.run.world.exchange.traits
+        unclear = traits.instant and not state.trouble and (state.unsettled or state.mismatches)
+        if not unclear or standing.run.time_left() < MARGIN_S:
+            break
+        _, step = standing.planned(state)
+        standing = _look(standing, bars, step.wait_s or 2.5)
+    return standing
+
+
+def go_on(standing: Standing, bars: Bars) -> Document:
+    """Carries out what an earlier invocation had written down for this bar."""
+    standing = cleared(standing, bars)
+    standing, step = _next(standing)
+    return carry_out(standing, step, bars)
+
+
+def carry_out(standing: Standing, step: Step, bars: Bars) -> Document:
+    """Takes `step`, which is written down already, and those that follow from it, until nothing is left to be done."""
+    for _ in range(ROUNDS):
+        if step.act == "none" or standing.run.time_left() < step.wait_s:
+            break
+        try:
+            standing = _done(standing, step, bars)
+        except Unavailable:
+            _put_down(standing)
+            raise
+        if not standing.run.world.exchange.traits.instant or standing.run.time_left() < MARGIN_S:
+            break
+        standing, step = _next(standing)
+    return _finish(standing)
+
+
+def _done(standing: Standing, step: Step, bars: Bars) -> Standing:
+    """`step` carried out; where orders execute at once, with what is to be seen of it."""
+    exchange, book = standing.run.world.exchange, standing.book.id
+    if step.act == "cancel":
+        exchange.cancel(book, step.orders)
+    elif step.act == "send":
+        answers = exchange.submit(book, step.orders)
+        said = [*standing.record.get("venue", ()), *(plain(answer) for answer in answers)]
+        standing = replace(standing, state=answered(standing.state, answers), record={**standing.record, "venue": said})
+        if not exchange.traits.instant:
+            return standing
+    return _look(standing, bars, step.wait_s)
+
+
+def _look(standing: Standing, bars: Bars, wait_s: float) -> Standing:
+    world, book = standing.run.world, standing.book.id
+    if wait_s:
+        world.clock.sleep(wait_s)
+    now = world.clock.now()
+    sight, watch = world.together(
+        [
+            partial(world.exchange.look, book, bars, standing.state.open_orders),
+            partial(world.state.read, switch_keys(book)),
+        ]
+    )
+    return standing.seen(sight, watch, now)
+
+
+def _next(standing: Standing) -> tuple[Standing, Step]:
+    """The next step; an order is written down before it is sent."""
+    for attempts_left in (1, 0):
+        state, step = standing.planned(standing.state)
+        if step.act != "send":
+            return replace(standing, state=state), step
+        try:
+            return standing.written(state, step, standing.record), step
+        except Conflict:
+            if not attempts_left or not standing.run.still_ours():
+                raise
+            standing = replace(standing, watch=standing.run.world.state.read(switch_keys(standing.book.id)))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _put_down(standing: Standing) -> None:
+    """Writes down what is known and gives the book back, so that the next call can go on at once."""
+    with suppress(Conflict, Unavailable):
+        standing.written(standing.state, Step(), standing.record)
+
+
+def _finish(standing: Standing) -> Document:
+    """Writes down how it ended."""
+    state, run = standing.state, standing.run
+    final = _answer(standing)
+    record = {**standing.record, "phase": "done", "answer": final}
+    told = list(standing.told)
+    if unprotected(state, standing.book, run.world.exchange.traits):
+        text = f"{standing.book.symbol}: a position of {state.holding.position} has no stop at the venue"
+        told.append(alert(standing.book, run.bar, "critical", text, f"{run.bar:%Y%m%dT%H%M}-unprotected"))
+    try:
+        replace(standing, told=tuple(told)).written(state, Step(), record)
+    except Conflict:
+        if not run.still_ours():
+            raise
+        watch = run.world.state.read(switch_keys(standing.book.id))
+        replace(standing, told=tuple(told), watch=watch).written(state, Step(), record)
+    log.info("acted", extra={"tick": final})
+    return final
+
+
+def _answer(standing: Standing) -> Document:
+    state, said = standing.state, dict(standing.record["answer"])
+    mine = [order for order in state.orders if order.intent.bar == standing.run.bar and order.intent.leg != "stop"]
+    dropped = [order for order in mine if order.status == "never_placed" and not _replaced(order, mine)]
+    said |= {"position": str(state.holding.position), "venue": standing.record.get("venue", [])}
+    if state.trouble:
+        said |= {"outcome": "refused", "reason": "needs_a_person", "trouble": state.trouble}
+    elif state.unsettled:
+        said["reason"] = "order_unknown"
+    elif any(order.status == "refused" for order in mine):
+        said["reason"] = "order_refused"
+    elif dropped:
+        ids = [order.intent.id for order in dropped]
+        said |= {"outcome": "refused", "reason": "order_dropped", "dropped": ids}
+    return said
+
+
+def _replaced(order: Order, others: Sequence[Order]) -> bool:
+    return any(other.intent.leg == order.intent.leg and other.intent.attempt > order.intent.attempt for other in others)
