@@ -41,8 +41,18 @@ class PaperExchange:
         account = advance(known, bars, self._rules, self._costs)
         self._seen[book] = account, stored.version
         if account.fills != known.fills or _far(known, account):
-            self._remember(book, account, stored.version)
+            try:
+                self._remember(book, account, stored.version)
+            except Conflict:
+                self._overtaken(book, account)
         return account
+
+    def _overtaken(self, book: str, account: Account) -> None:
+        """Another invocation that walked the same bars has remembered the same. What is not remembered is not told."""
+        stored = self._state.read([_key(book)])[_key(book)]
+        if stored.data is None or _read(stored.data).fills != account.fills:
+            raise Unavailable("another invocation moved the paper account: try again")
+        self._seen[book] = account, stored.version
 
     def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
         """Takes the orders into the account as it was last looked at. Raises LookupError when it never was."""
@@ -50,7 +60,7 @@ class PaperExchange:
         for order in orders:
             account = accept(account, order.intent)
         try:
-            self._remember(book, account, version, again=False)
+            self._remember(book, account, version)
         except (Conflict, Unavailable) as failure:
             why = str(failure) or "another invocation moved the paper account"
             return [Answer(intent=order.intent.id, outcome="unknown", detail=why) for order in orders]
@@ -60,14 +70,10 @@ class PaperExchange:
     def cancel(self, book: str, orders: Sequence[Order]) -> None:
         """An order here waits for the next bar's open and no longer: there is nothing to take back."""
 
-    def _remember(self, book: str, account: Account, version: str | None, again: bool = True) -> None:
+    def _remember(self, book: str, account: Account, version: str | None) -> None:
+        """Raises Conflict."""
         document = msgspec.msgpack.decode(msgspec.msgpack.encode(account))
-        try:
-            written = self._state.commit([Write(_key(book), document, version)])
-        except Conflict:
-            if again:
-                return  # another invocation remembered it first; walking the bars gives nothing else
-            raise
+        written = self._state.commit([Write(_key(book), document, version)])
         self._seen[book] = account, written[_key(book)]
 
 

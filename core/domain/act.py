@@ -56,7 +56,7 @@ def plan(state: BookState, scene: Scene) -> tuple[BookState, Step]:
         return state, _look_for(state.unsettled, scene)
     if state.working:
         return state, _overdue(state, scene.now)
-    if state.mismatches:
+    if state.waiting:
         return state, Step(act="look", wait_s=PAUSE_S)
     if planned:
         return state, _send(planned, state)
@@ -91,7 +91,7 @@ def _pointless(order: Order, state: BookState, scene: Scene) -> str:
     if intent.leg != "entry":
         closes = held if intent.side == "sell" else -held
         return "" if closes > 0 and intent.amount == floor(closes) else "the position has changed since"
-    leaving = any(each.intent.leg == "exit" and not each.ended for each in state.orders)
+    leaving = any(each.intent.leg == "exit" and (not each.ended or _again(each, state, scene)) for each in state.orders)
     return "" if leaving or not floor(abs(held)) else "the exit before it did not close the position"
 
 
@@ -100,8 +100,8 @@ def _again(order: Order, state: BookState, scene: Scene) -> bool:
     intent = order.intent
     if order.status != "never_placed" or not order.looks or intent.bar != scene.bar or intent.attempt + 1 >= ATTEMPTS:
         return False
-    if intent.leg == "entry" and scene.traits.identity != "id":
-        return False  # a venue that takes an id twice is asked to close twice, never to open twice
+    if intent.leg == "entry" and not scene.traits.lasting_ids:
+        return False  # a venue that may take an order twice is asked to close twice, never to open twice
     return intent.attempt == _attempts(state, intent.leg, intent.bar) - 1 and not _pointless(order, state, scene)
 
 
@@ -131,7 +131,7 @@ def _overdue(state: BookState, now: datetime) -> Step:
     waiting = tuple(order for order in state.working if order.order_id)
     overdue = tuple(order for order in waiting if order.sent is not None and now > order.sent + UNFILLED)
     if overdue:
-        return Step(act="cancel", orders=overdue)
+        return _take_back(overdue)
     return Step(act="look", wait_s=PAUSE_S)
 
 
@@ -140,8 +140,14 @@ def _send(planned: Sequence[Order], state: BookState) -> Step:
     first = min(planned, key=lambda order: ("exit", "entry", "stop").index(order.intent.leg))
     resting = _resting(state)
     if resting and first.intent.leg != "stop":
-        return Step(act="cancel", orders=resting)
+        return _take_back(resting)
     return Step(act="send", orders=(first,))
+
+
+def _take_back(orders: tuple[Order, ...]) -> Step:
+    """At once; and again after a pause, while the venue still lists them."""
+    again = any(order.recalled is not None for order in orders)
+    return Step(act="cancel", orders=orders, wait_s=PAUSE_S if again else 0.0)
 
 
 def _resting(state: BookState) -> tuple[Order, ...]:
@@ -155,13 +161,13 @@ def _protected(state: BookState, scene: Scene) -> tuple[BookState, Step]:
     wanted, resting = _wanted(state, scene.book, scene.bar), _resting(state)
     if wanted is not None and len(resting) == 1 and _protects(resting[0], wanted):
         return state, Step()
-    if resting:
-        return state, Step(act="cancel", orders=resting)
-    if wanted is None or not permits(scene.mode, "stop"):
-        return state, Step()
-    order = _next(state, wanted)
+    if wanted is None:
+        return state, _take_back(resting) if resting else Step()
+    order = _next(state, wanted) if permits(scene.mode, "stop") else None
     if order is None:
-        return state, Step()
+        return state, Step()  # a stop that does not fit is better than none
+    if resting:
+        return state, _take_back(resting)
     return replace(state, orders=(*state.orders, order)), Step(act="send", orders=(order,))
 
 
@@ -207,9 +213,15 @@ def unprotected(state: BookState, book: Book, traits: Traits) -> bool:
 
 def sent(state: BookState, step: Step, sight: Sight, traits: Traits, now: datetime) -> BookState:
     """The state as it must be written down before `step` is carried out at the real time `now`."""
+    ids = {order.intent.id for order in step.orders}
+    if step.act == "cancel":
+        recalled = tuple(
+            replace(order, recalled=now) if not order.ended and order.intent.id in ids else order
+            for order in state.orders
+        )
+        return replace(state, orders=recalled)
     if step.act != "send":
         return state
-    ids = {order.intent.id for order in step.orders}
     before = Before() if traits.identity in ("id", "tag") else Before(ids=sight.ids, reserved=sight.reserved)
     orders = tuple(
         move(order, "sent", sent=now, before=before) if order.status == "planned" and order.intent.id in ids else order

@@ -115,6 +115,8 @@ def _trade(view: View, policy: Policy, rules: Rules) -> Decision:
         return Decision(action="hold", reason="signal_stands", target=held, numbers=numbers)
     exits = (_exit(view, rules),) if held else ()
     side, why = _entry_side(view, policy, steps["th"])
+    if exit_reason == "stop_passed" and side == ("buy" if held > 0 else "sell"):
+        side, why = None, "stop_passed"
     entry, size_numbers = (None, {}) if side is None else _entry(view, policy, rules, side)
     if entry:
         target = entry.amount if entry.side == "buy" else -entry.amount

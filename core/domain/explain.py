@@ -18,6 +18,8 @@ REASONS = {
     "short_confirmed_by_rule": "a weak short forecast is confirmed by the rule signal",
     "long_faded": "the forecast no longer supports the long position",
     "short_faded": "the forecast no longer supports the short position",
+    "stop_passed": "the market is beyond the stop that should have closed the position",
+    "needs_a_person": "the book does not know how it stands, and a person must look",
     "no_signal": "the forecast lies between the thresholds",
     "short_not_allowed": "this book may not go short",
     "vix_panic": "the VIX says panic, so nothing new is opened",

@@ -34,7 +34,7 @@ from core.domain.orders import (
 )
 
 # Of the fill model: it knows each order by our id, at once and for good, and holds each entry's stop itself.
-PAPER = Traits(identity="id", window_s=0.0, looks=1, instant=False, stops="attached")
+PAPER = Traits(identity="id", lasting_ids=True, window_s=0.0, looks=1, instant=False, stops="attached")
 DAY = Decimal(86400)
 BPS = Decimal(10_000)
 CENT = Decimal("1e-8")  # interest is charged in whole ones of these, so that sums of money stay exact

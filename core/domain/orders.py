@@ -117,7 +117,8 @@ class Before(Struct, frozen=True, kw_only=True):
 class Order(Struct, frozen=True, kw_only=True):
     """An intent, and what has become of it. `order_id`: the venue's own name for it, once known. `sent`: the real time
     when it was last about to be sent. `filled`: base coin, from executions. `looks`: how many looks have not told what
-    became of it, though it should have been clear by then; `looked`: when the last of them was."""
+    became of it, though it should have been clear by then; `looked`: when the last of them was. `recalled`: when
+    the venue was last asked to take it back."""
 
     intent: Intent
     status: Status = "planned"
@@ -126,6 +127,7 @@ class Order(Struct, frozen=True, kw_only=True):
     sent: datetime | None = None
     looks: int = 0
     looked: datetime | None = None
+    recalled: datetime | None = None
     before: Before = Before()
     detail: str = ""
 
@@ -159,8 +161,9 @@ class Traits(Struct, frozen=True, kw_only=True):
     """What a venue can do, as far as the road depends on it.
 
     identity: how an order that was not answered is found again. "id": by the id that we gave it, of which the venue
-    takes only one; "tag": by a text of ours that it keeps, and may take twice; "listing": it lists every order; "none":
-    it lists open orders and executions only.
+    takes only one (`lasting_ids`: also once that order is over, so that even an entry may be sent again); "tag": by a
+    text of ours that it keeps, and may take twice; "listing": it lists every order; "none": it lists open orders and
+    executions only.
     window_s: a request older than this is not carried out, however late it arrives.
     looks: how many looks after that, without a trace of an order, prove that it never arrived.
     instant: a market order executes when it arrives; if not, at the next bar's open.
@@ -170,6 +173,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     """
 
     identity: Literal["id", "tag", "listing", "none"] = "id"
+    lasting_ids: bool = False
     window_s: float = 0.0
     looks: int = 2
     instant: bool = True

@@ -50,26 +50,32 @@ def settle(state: BookState, sight: Sight, book: Book, traits: Traits, now: date
     return state, News(fills=tuple(fills), trades=tuple(trades), lost=lost, trouble=trouble)
 
 
-def resumed(state: BookState, sight: Sight) -> BookState:
-    """The state after a person has looked at its trouble and said go on: everything is counted anew, and what has no
-    name at the venue is taken to have never arrived. Where the venue holds nothing (any more), the book takes its word
-    for it, at the last mark, and whatever is still told of the orders before is none of its business."""
-    state = replace(state, trouble="", mismatches=0, looked=None)
-    if sight.position == (state.outside or ZERO) != expected(state):
-        told = tuple(execution.id for execution in sight.executions if execution.id not in state.booked)
-        orders = tuple(replace(_given_up(order), order_id="") for order in state.orders)
-        return replace(state, holding=Holding(cash=state.equity), booked=(*state.booked, *told), orders=orders)
-    orders = tuple(
-        _given_up(order) if _nameless(order) else replace(order, looks=0, looked=None) for order in state.orders
-    )
-    return replace(state, orders=orders)
+def resumed(state: BookState, sight: Sight, traits: Traits) -> BookState:
+    """The state after a person has looked at its trouble and said go on: everything is counted anew.
+
+    Where the position agrees, or the venue holds nothing (then the book takes its word for it, at the last mark),
+    orders that it does not list as open are taken to be over. What is still told of orders before a position that
+    was given up is none of the book's business.
+    """
+    state = replace(state, trouble="", mismatches=0, looked=None, orders=_found(state.orders, sight, traits))
+    orders = tuple(replace(order, looks=0, looked=None) for order in state.orders)
+    flat = sight.position == (state.outside or ZERO) != expected(state)
+    if not flat and sight.position != expected(state):
+        return replace(state, orders=orders)
+    still = {listed.order_id for listed in sight.orders if listed.status == "open"}
+    orders = tuple(order if order.order_id in still else _given_up(order, flat) for order in orders)
+    if not flat:
+        return replace(state, orders=orders)
+    told = tuple(execution.id for execution in sight.executions if execution.id not in state.booked)
+    return replace(state, holding=Holding(cash=state.equity), booked=(*state.booked, *told), orders=orders)
 
 
-def _given_up(order: Order) -> Order:
-    if order.ended:
+def _given_up(order: Order, flat: bool) -> Order:
+    order = replace(order, order_id="") if flat else order
+    if order.ended or order.status == "planned":
         return order
     end: Status = "cancelled" if order.status in ("acknowledged", "partly_filled") else "never_placed"
-    return move(order, end, looks=0, looked=None, detail="given up when a person resumed the book")
+    return move(order, end, detail="given up when a person resumed the book")
 
 
 # -- which of the venue's orders is which of ours
@@ -126,7 +132,7 @@ def _booked(state: BookState, sight: Sight, book: Book) -> tuple[BookState, list
     trades: list[Trade] = []
     for execution in sight.executions:
         order = next((o for o in state.orders if o.order_id and o.order_id == execution.order_id), None)
-        if execution.id in state.booked or (order is None and execution.cause is None):
+        if execution.id in state.booked or execution.amount <= 0 or (order is None and execution.cause is None):
             continue
         fill = _fill(execution, order, book.timeframe)
         state, closed = book_fill(state, fill, book.rules)
@@ -218,7 +224,9 @@ def _looked(order: Order, now: datetime) -> Order:
 def _reconciled(state: BookState, sight: Sight, now: datetime) -> BookState:
     if expected(state) == sight.position:
         return replace(state, mismatches=0, looked=None)
-    if state.working or (state.looked is not None and now < state.looked + APART):
+    if state.working or any(order.looks for order in state.open_orders):
+        return state  # an order explains it, or will be the trouble
+    if state.looked is not None and now < state.looked + APART:
         return state
     return replace(state, mismatches=state.mismatches + 1, looked=now)
 
@@ -237,7 +245,7 @@ def _trouble(state: BookState, sight: Sight) -> str:
         return f"the book holds {expected(state)}, the venue says {sight.position}, and no order of ours explains it"
     tags = {listed.tag for listed in sight.orders if listed.tag}
     for order in state.orders:
-        if order.status == "never_placed" and order.intent.id in tags:
+        if order.status == "never_placed" and order.looks and order.intent.id in tags:
             return f"{_named(order)} had never arrived, and now the venue lists it"
     return ""
 

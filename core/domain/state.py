@@ -78,6 +78,11 @@ class BookState(Struct, frozen=True, kw_only=True):
             or (order.status in ("acknowledged", "partly_filled") and order.intent.leg in MARKET)
         )
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something should have been clear at the last look, and was not."""
+        return bool(self.mismatches) or any(order.looks for order in self.open_orders)
+
 
 def opening(book: Book) -> BookState:
     capital = book.policy.capital
@@ -103,8 +108,9 @@ def book_fill(state: BookState, fill: Fill, rules: Rules) -> tuple[BookState, li
     before = state.holding
     after, profit = apply(before, fill)
     state = replace(state, booked=(*state.booked, fill.id))
+    reduced = before.position * fill.signed < 0
     turned = before.position * after.position < 0
-    if before.opened is None or not (turned or not after.position or rules.dust(after.position)):
+    if before.opened is None or not reduced or not (turned or not after.position or rules.dust(after.position)):
         return replace(state, holding=after), []
     trade = _closed(before, fill, profit)
     if rules.dust(after.position):
@@ -156,7 +162,7 @@ def view(
         bar=bar,
         mode=mode,
         holding=state.holding,
-        unsettled=len(state.working),
+        unsettled=len(state.working) or int(state.waiting),
         blocked=blocked,
         win_rate=win_rate(state.results, book.policy.performance_trades),
         problem=problem,

@@ -50,7 +50,7 @@ class Standing:
         """After the first look. Where the book halted itself and its switch no longer says so, a person resumed it."""
         if state.trouble and _own_mode(run.book, watch) != "halt":
             log.warning("resumed by a person after: %s", state.trouble)
-            state = resumed(state, sight)
+            state = resumed(state, sight, run.world.exchange.traits)
         return cls(run, run.book, state, sight, watch).seen(sight, watch, now)
 
     def seen(self, sight: Sight, watch: Watch, now: datetime) -> Standing:
@@ -130,7 +130,7 @@ def cleared(standing: Standing, bars: Bars) -> Standing:
     """Looks again for a while, if it is not clear yet what became of earlier orders, or where the position stands."""
     for _ in range(CLEARING):
         state, traits = standing.state, standing.run.world.exchange.traits
-        unclear = traits.instant and not state.trouble and (state.unsettled or state.mismatches)
+        unclear = traits.instant and not state.trouble and (state.unsettled or state.waiting)
         if not unclear or standing.run.time_left() < MARGIN_S:
             break
         _, step = standing.planned(state)
