@@ -3,17 +3,20 @@
 #   make test    the tests                         (ARGS="-k tick" chooses)
 #   make check   what CI runs: formatting, lint, types, imports, then the tests
 #   make bench   the figures
+#   make soak    simulated histories in which everything fails (SOAK_SECONDS=60), on all cores
+#   make mutants break the code on purpose, and see the simulation notice
 #   make clean   remove what was installed and made (not var/, where state and models are)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup-train setup-dev setup-bench demo test lint check bench clean
+.PHONY: help setup-train setup-dev setup-bench demo test lint check bench soak mutants clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
 WORKERS ?= 2
+SOAK_SECONDS ?= 60
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,7 +54,7 @@ define setup
 endef
 
 # Without .pyc files a start compiles for seconds, and some environments forbid to write them on the way.
-compiled = @$(PY) -m compileall -qq core functions main.py
+compiled = @$(PY) -m compileall -qq core functions tests main.py
 
 setup-train:
 	$(call setup,train)
@@ -81,6 +84,14 @@ check: lint
 bench: setup-bench
 	$(compiled)
 	@$(PY) -m benchmarks $(ARGS)
+
+soak: setup-dev
+	$(compiled)
+	@$(PY) -m tests.simulation --seconds $(SOAK_SECONDS) --workers $(WORKERS) $(ARGS)
+
+mutants: setup-dev
+	$(compiled)
+	@$(PY) -m tests.mutants $(ARGS)
 
 clean:
 	rm -rf $(VENV) build ./*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

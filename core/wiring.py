@@ -63,6 +63,7 @@ class App:
     """Settings, and the ports that they ask for; each port is made when it is first used."""
 
     settings: Settings
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     clock: Clock = field(default_factory=SystemClock)
     _worlds: dict[str, World] = field(default_factory=dict)
 
@@ -182,11 +183,13 @@ class App:
             return GcpSecrets(self.settings.state.project)
         from core.adapters.env_secrets import EnvSecrets
 
-        return EnvSecrets(os.environ)
+        return EnvSecrets(self.environ)
 
     def _exchange(self, book: Book) -> Exchange:
         if self.settings.exchange.mode == "live":
             exchange = self._live(book)
+            for note in exchange.traits.notes:
+                log.info("book %s on %s: %s", book.id, self.settings.venue.id, note)
             if book.policy.short and not exchange.traits.short:
                 venue = self.settings.venue.id
                 raise SettingsError(f"book {book.id}: {venue} cannot go short here: set short = false in its policy")
@@ -263,7 +266,7 @@ def _in_folder(path: Path) -> Path:
 
 def app(path: Path | None, environ: Mapping[str, str]) -> App:
     """Raises SettingsError."""
-    return App(load(path, environ))
+    return App(load(path, environ), environ)
 
 
 def app_of_function() -> App:

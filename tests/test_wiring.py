@@ -71,34 +71,28 @@ LIVE = {
 }
 
 
-@pytest.fixture
-def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("VENUE_API_KEY", "VENUE_API_SECRET", "VENUE_API_PASSWORD"):
-        monkeypatch.setenv(name, "not-a-key")
+KEYS = dict.fromkeys(("VENUE_API_KEY", "VENUE_API_SECRET", "VENUE_API_PASSWORD"), "not-a-key")
 
 
-@pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize(
     ("venue", "symbol", "exchange"),
     [("bitbank", "BTC/JPY", "BitbankExchange"), ("bybit", "BTC/USDT:USDT", "CcxtExchange")],
 )
 def test_live_orders_go_to_the_venue(tmp_path: Path, venue: str, symbol: str, exchange: str) -> None:
     books = f'[{{id = "one", symbol = "{symbol}"}}]'
-    made = wired(tmp_path, **LIVE, HOURHAND__VENUE__ID=venue, HOURHAND__BOOKS=books)
+    made = wired(tmp_path, **LIVE, **KEYS, HOURHAND__VENUE__ID=venue, HOURHAND__BOOKS=books)
     assert type(made.world("one").exchange).__name__ == exchange
 
 
-def test_live_without_keys_is_refused_and_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("VENUE_API_KEY", raising=False)
-    made = wired(tmp_path, **LIVE, HOURHAND__BOOKS='[{id = "one", symbol = "BTC/JPY"}]')
+def test_live_without_keys_is_refused_and_says_what_to_set(tmp_path: Path) -> None:
+    made = wired(tmp_path, **LIVE, VENUE_API_KEY="", HOURHAND__BOOKS='[{id = "one", symbol = "BTC/JPY"}]')
     with pytest.raises(SettingsError, match="VENUE_API_KEY"):
         made.world("one")
 
 
-@pytest.mark.usefixtures("keys")
 def test_a_book_that_may_go_short_where_the_venue_cannot_is_refused(tmp_path: Path) -> None:
     books = '[{id = "one", symbol = "BTC/JPY"}]'
-    made = wired(tmp_path, **LIVE, HOURHAND__EXCHANGE__MARGIN="false", HOURHAND__BOOKS=books)
+    made = wired(tmp_path, **LIVE, **KEYS, HOURHAND__EXCHANGE__MARGIN="false", HOURHAND__BOOKS=books)
     with pytest.raises(SettingsError, match="set short = false"):
         made.world("one")
 

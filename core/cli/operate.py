@@ -103,6 +103,8 @@ def _told(book: Document) -> str:
             f"  position   {book['position']} at {book['average_price']}, stop {book['stop'] or 'none'}",
             f"  equity     {book['equity']}, {book['trades']} trades closed",
             f"  unsettled  {'; '.join(book['unsettled']) or 'nothing'}",
+            *(f"  order      {order}" for order in book["orders"]),
+            *([f"  TROUBLE    {book['trouble']}"] if book["trouble"] else []),
         ]
     lines.append(f"  model      {book['model'] or 'none: run hourhand train'}")
     lines.append(f"  last       {book['explanation'] or book['reason'] or 'nothing yet'}")

@@ -7,6 +7,7 @@ from core.domain.state import Book
 from core.settings.sections import Settings
 
 LIVE = ("bitbank", "bybit", "okx", "bitget", "bittrade", "bitflyer")
+SANDBOXES = ("bybit", "okx", "bitget")
 
 
 def contradictions(settings: Settings) -> list[str]:
@@ -79,6 +80,10 @@ def _live(settings: Settings) -> list[tuple[bool, str]]:
         (
             live and settings.venue.id not in LIVE,
             f"[exchange] mode = live with [venue] id = {settings.venue.id}: orders can be sent to {', '.join(LIVE)}",
+        ),
+        (
+            live and settings.exchange.sandbox and settings.venue.id not in SANDBOXES,
+            f"[exchange] sandbox = true, and {settings.venue.id} has none: only {', '.join(SANDBOXES)} do",
         ),
         (
             live and len({book.symbol for book in settings.books}) < len(settings.books),
