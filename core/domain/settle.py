@@ -22,6 +22,7 @@ from core.domain.state import Book, BookState, Trade, book_fill, pruned
 
 LOOKS = 6  # looks at which the venue may contradict itself, or us, before a person must look
 APART = timedelta(seconds=2)  # two looks closer together than this are one: a listing lags as a whole
+SKEW = timedelta(minutes=1)  # by which the venue's clock may be behind ours
 BOOKED_KEPT = 256
 
 
@@ -108,8 +109,14 @@ def _eliminated(order: Order, sight: Sight, taken: set[str]) -> Order:
 
 
 def _strange(order: Order, sight: Sight, taken: set[str]) -> list[str]:
-    """Ids that the venue shows, and did neither show before `order` was sent nor are another order of ours."""
-    return [name for name in sight.ids if name not in order.before.ids and name not in taken]
+    """Ids that the venue shows, and did neither show before `order` was sent nor are another order of ours.
+
+    A later look may reach further back than the one before did: executions from before are nobody's news.
+    """
+    since = order.sent - SKEW if order.sent is not None else None
+    names = [listed.order_id for listed in sight.orders]
+    names += [done.order_id for done in sight.executions if since is None or done.at >= since]
+    return [name for name in dict.fromkeys(names) if name not in order.before.ids and name not in taken]
 
 
 def _equal(order: Order, name: str, sight: Sight) -> bool:
@@ -121,7 +128,7 @@ def _equal(order: Order, name: str, sight: Sight) -> bool:
                 kind == "market" or listed.stop == intent.stop
             )
     done = [execution for execution in sight.executions if execution.order_id == name]
-    return all(each.side == intent.side for each in done) and sum(each.amount for each in done) <= intent.amount
+    return all(each.side == intent.side for each in done) and sum(each.amount for each in done) == intent.amount
 
 
 # -- what was executed

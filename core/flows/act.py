@@ -28,7 +28,6 @@ from core.ports import Conflict, Document, Unavailable, Watch, Write
 log = logging.getLogger("hourhand.act")
 ROUNDS = 24  # steps of one tick: a reversal with every order lost on the way takes fewer
 CLEARING = 7  # looks before the decision, while it is not clear what became of earlier orders
-MARGIN_S = 10.0  # what must be left of the lease for another step
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +99,21 @@ class Standing:
         held = run.lease if step.act != "none" else released(run.lease)
         halted = self._halted(state)
         record = with_news(record, self.news) if not new else record
+        told = self.told if step.act != "none" else (*self.told, *self._exposed(state))
         run = run.commit(
             book_document(state, record["answer"], held),
-            [Write(key, record, None) if new else Write(key, record), *writes, *self.told, *halted],
+            [Write(key, record, None) if new else Write(key, record), *writes, *told, *halted],
             {name: found for name, found in watch.items() if name not in {write.key for write in halted}},
         )
         return replace(self, run=run, state=state, record=record, news=News(), told=())
+
+    def _exposed(self, state: BookState) -> list[Write]:
+        """What to say when nothing more is to be done and a position stands without its stop."""
+        run = self.run
+        if not unprotected(state, self.book, run.world.exchange.traits):
+            return []
+        text = f"{self.book.symbol}: a position of {state.holding.position} has no stop at the venue"
+        return [alert(self.book, run.bar, "critical", text, f"{run.bar:%Y%m%dT%H%M}-unprotected")]
 
     def _halted(self, state: BookState) -> list[Write]:
         """A book in trouble halts itself by its own switch, where a person finds it and flips it back."""
@@ -131,7 +139,7 @@ def cleared(standing: Standing, bars: Bars) -> Standing:
     for _ in range(CLEARING):
         state, traits = standing.state, standing.run.world.exchange.traits
         unclear = traits.instant and not state.trouble and (state.unsettled or state.waiting)
-        if not unclear or standing.run.time_left() < MARGIN_S:
+        if not unclear or standing.run.nearly_over():
             break
         _, step = standing.planned(state)
         standing = _look(standing, bars, step.wait_s or 2.5)
@@ -150,29 +158,30 @@ def carry_out(standing: Standing, step: Step, bars: Bars) -> Document:
     for _ in range(ROUNDS):
         if step.act == "none" or standing.run.time_left() < step.wait_s:
             break
+        standing = _done(standing, step)
+        if not standing.run.world.exchange.traits.instant:
+            break
         try:
-            standing = _done(standing, step, bars)
+            standing = _look(standing, bars, step.wait_s)
         except Unavailable:
             _put_down(standing)
             raise
-        if not standing.run.world.exchange.traits.instant or standing.run.time_left() < MARGIN_S:
+        if standing.run.nearly_over():
             break
         standing, step = _next(standing)
     return _finish(standing)
 
 
-def _done(standing: Standing, step: Step, bars: Bars) -> Standing:
-    """`step` carried out; where orders execute at once, with what is to be seen of it."""
+def _done(standing: Standing, step: Step) -> Standing:
+    """`step` carried out, with what was said to it at once."""
     exchange, book = standing.run.world.exchange, standing.book.id
     if step.act == "cancel":
         exchange.cancel(book, step.orders)
-    elif step.act == "send":
-        answers = exchange.submit(book, step.orders)
-        said = [*standing.record.get("venue", ()), *(plain(answer) for answer in answers)]
-        standing = replace(standing, state=answered(standing.state, answers), record={**standing.record, "venue": said})
-        if not exchange.traits.instant:
-            return standing
-    return _look(standing, bars, step.wait_s)
+    if step.act != "send":
+        return standing
+    answers = exchange.submit(book, step.orders)
+    said = [*standing.record.get("venue", ()), *(plain(answer) for answer in answers)]
+    return replace(standing, state=answered(standing.state, answers), record={**standing.record, "venue": said})
 
 
 def _look(standing: Standing, bars: Bars, wait_s: float) -> Standing:
@@ -215,17 +224,13 @@ def _finish(standing: Standing) -> Document:
     state, run = standing.state, standing.run
     final = _answer(standing)
     record = {**standing.record, "phase": "done", "answer": final}
-    told = list(standing.told)
-    if unprotected(state, standing.book, run.world.exchange.traits):
-        text = f"{standing.book.symbol}: a position of {state.holding.position} has no stop at the venue"
-        told.append(alert(standing.book, run.bar, "critical", text, f"{run.bar:%Y%m%dT%H%M}-unprotected"))
     try:
-        replace(standing, told=tuple(told)).written(state, Step(), record)
+        standing.written(state, Step(), record)
     except Conflict:
         if not run.still_ours():
             raise
         watch = run.world.state.read(switch_keys(standing.book.id))
-        replace(standing, told=tuple(told), watch=watch).written(state, Step(), record)
+        replace(standing, watch=watch).written(state, Step(), record)
     log.info("acted", extra={"tick": final})
     return final
 

@@ -134,6 +134,10 @@ class Tick:
         until: datetime = self.lease["until"]
         return (until - self.world.clock.now()).total_seconds()
 
+    def nearly_over(self) -> bool:
+        """Whether what is left of the lease is too little to begin another step."""
+        return self.time_left() < 0.1 * self.world.lease_s
+
     def age(self) -> float:
         """Seconds of real time since the bar closed."""
         return (self.world.clock.now() - close_time(self.bar, self.book.timeframe)).total_seconds()
