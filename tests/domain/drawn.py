@@ -29,6 +29,8 @@ POLICY = Policy()
 CALM = {"price": 40_000.0, "p_up": 0.5, "atr": 400.0, "atr_ratio": 0.01, "volatility_ratio": 1.0}
 CALM |= {"vix": 20.0, "vix_change": 0.0}
 
+DUST = Decimal("0.0004")  # less than a lot of RULES
+
 FLAT = Holding(cash=Decimal(10000))
 LONG = Holding(
     cash=Decimal(9990),
@@ -94,13 +96,19 @@ def _venue(draw: Random) -> Rules:
     )
 
 
-def _holding(draw: Random, price: float) -> Holding:
+def _holding(draw: Random, price: float, rules: Rules) -> Holding:
+    """Nothing, a position in whole lots, now and then one with a part of a lot on top, or dust."""
     cash = _decimal(draw, -100, 10 ** draw.uniform(2, 6), 2)
-    position = draw.choice([0, 0, 0, 1, -1]) * _decimal(draw, 0.0001, 5, 4)
+    least = max(rules.lot, rules.minimum_amount)
+    position = draw.choice([0, 0, 0, 1, -1]) * (draw.randint(0, 60) * rules.lot + least)
+    if draw.random() < 0.1:
+        position += draw.choice([1, -1]) * _decimal(draw, 0.0001, 0.9999, 4) * rules.lot
     if not position:
         return Holding(cash=cash)
     average = _decimal(draw, 0.5, 2, 4) * Decimal(str(price if 0 < price < 1e9 else 100))
-    stop = average * Decimal("0.9" if position > 0 else "1.1")
+    if rules.dust(position):
+        return Holding(cash=cash, position=position, average_price=average)
+    stop = average * Decimal(draw.choice(["0.5", "0.9"] if position > 0 else ["1.1", "2"]))
     opened = BAR - draw.randint(5001, 5500) * HOUR
     return Holding(cash=cash, position=position, average_price=average, stop=stop, opened=opened, fees=Decimal("1.25"))
 
@@ -113,14 +121,15 @@ def _often(draw: Random, usual: float) -> float:
     return draw.choice(STRANGE) if draw.random() < 0.03 else usual
 
 
-def _view(draw: Random) -> View:
+def _view(draw: Random, rules: Rules) -> View:
     price = 10 ** draw.uniform(-0.5, 5)
     return View(
         book=draw.choice(["btc", "eth-usdt-1h"]),
         bar=BAR + draw.randint(-5000, 5000) * HOUR,
         mode=draw.choice(["run", "run", "run", "run", "run", *MODES]),
-        holding=_holding(draw, price),
+        holding=_holding(draw, price, rules),
         unsettled=int(draw.random() < 0.05),
+        blocked=("needs_a_person", "the venue says otherwise") if draw.random() < 0.05 else None,
         win_rate=draw.choice([None, draw.random()]),
         problem=("window_gap", "bars are missing before noon") if draw.random() < 0.05 else None,
         price=_often(draw, round(price, 2)),
@@ -150,7 +159,8 @@ class Case:
 def case(seed: int) -> Case:
     """Any case, from a number: a hundred times faster than one strategy for each of its forty values."""
     draw = Random(seed)
-    return Case(_view(draw), _policy(draw), _venue(draw))
+    rules = _venue(draw)
+    return Case(_view(draw, rules), _policy(draw), rules)
 
 
 def entry(seed: int) -> Case:

@@ -16,7 +16,7 @@ from core.domain.decide import MODES, Decision, Mode, View, decide, effective, m
 from core.domain.orders import ZERO, Intent, Rules, exact, intent_id
 from core.domain.risk import Policy
 from core.flows.claim import plain
-from tests.domain.drawn import BAR, FLAT, LONG, POLICY, RULES, SHORT, Case, cases, entries, seen
+from tests.domain.drawn import BAR, DUST, FLAT, LONG, POLICY, RULES, SHORT, Case, cases, entries, seen
 
 TH = 0.05
 
@@ -207,12 +207,83 @@ def test_a_reversal_is_an_exit_and_an_entry_of_the_new_size() -> None:
 @pytest.mark.parametrize("p_up", [0.4, 0.45 - 1e-9])
 def test_where_the_new_side_is_barred_a_reversal_is_an_exit(p_up: float) -> None:
     assert decided(Policy(short=False), holding=LONG, p_up=p_up).numbers["entry"] == "short_not_allowed"
-    assert decided(rules=Rules(lot=Decimal(1)), holding=LONG, p_up=p_up).numbers["entry"] == "size_zero_lots"
+    assert decided(Policy(risk_per_trade=Decimal("1e-6")), holding=LONG, p_up=p_up).numbers["entry"] == "size_zero_lots"
     assert decided(Policy(minimum_confidence=0.65), holding=LONG, p_up=p_up).action == "exit"
 
 
 def test_an_exit_needs_no_confidence() -> None:
     assert decided(Policy(minimum_confidence=0.99), holding=LONG, p_up=0.46).action == "exit"
+
+
+# --- a stop that should have fired ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("holding", "price", "leaves"),
+    [
+        (LONG, 38_000.1, False),
+        (LONG, 38_000.0, True),
+        (LONG, 30_000.0, True),
+        (SHORT, 41_999.9, False),
+        (SHORT, 42_000.0, True),
+        (SHORT, 50_000.0, True),
+    ],
+)
+def test_a_position_beyond_its_stop_is_left_whatever_the_forecast(holding: Any, price: float, leaves: bool) -> None:
+    decision = decided(holding=holding, p_up=0.5, price=price)
+    assert (decision.action, decision.reason) == (("exit", "stop_passed") if leaves else ("hold", "signal_stands"))
+    assert [intent.leg for intent in decision.intents] == (["exit"] if leaves else [])
+
+
+@pytest.mark.parametrize("mode", ["run", "reduce"])
+def test_it_is_left_in_panic_and_under_reduce_too(mode: Mode) -> None:
+    assert decided(mode=mode, holding=LONG, p_up=0.5, price=37_000.0, vix=80.0).reason == "stop_passed"
+
+
+@pytest.mark.parametrize(("holding", "p_up", "price"), [(LONG, 0.9, 37_900.0), (SHORT, 0.1, 42_100.0)])
+def test_a_position_that_its_stop_should_have_closed_is_not_opened_again_at_once(
+    holding: Any, p_up: float, price: float
+) -> None:
+    decision = decided(holding=holding, p_up=p_up, price=price)
+    assert (decision.action, decision.reason, decision.target) == ("exit", "stop_passed", ZERO)
+    assert decision.numbers["entry"] == "stop_passed"
+
+
+def test_it_may_be_turned_at_once() -> None:
+    decision = decided(holding=LONG, p_up=0.1, price=37_900.0)
+    assert (decision.action, [intent.side for intent in decision.intents]) == ("reverse", ["sell", "sell"])
+
+
+def test_a_position_without_a_stop_has_none_to_pass() -> None:
+    bare = msgspec.structs.replace(LONG, stop=None)
+    assert decided(holding=bare, p_up=0.5, price=1.0).action == "hold"
+
+
+# --- dust -----------------------------------------------------------------------------------------------------------
+
+
+def dusty(position: Decimal = DUST) -> Any:
+    return msgspec.structs.replace(FLAT, position=position, average_price=Decimal(40_000))
+
+
+@pytest.mark.parametrize("position", [DUST, -DUST])
+@pytest.mark.parametrize("p_up", [0.1, 0.5, 0.9])
+def test_dust_is_no_position(position: Decimal, p_up: float) -> None:
+    """It is decided as if nothing were held."""
+    decision, flat = decided(holding=dusty(position), p_up=p_up), decided(p_up=p_up)
+    assert (decision.action, decision.reason, decision.target) == (flat.action, flat.reason, flat.target)
+    assert decision.intents == flat.intents
+
+
+def test_flatten_of_dust_is_a_halt() -> None:
+    assert decided(mode="flatten", holding=dusty()) == decided(mode="flatten")
+
+
+def test_an_exit_leaves_the_part_of_a_lot_that_cannot_be_sold() -> None:
+    held = msgspec.structs.replace(LONG, position=Decimal("0.1") + DUST)
+    for decision in (decided(holding=held, p_up=0.46), decided(holding=held, mode="flatten")):
+        assert [(intent.leg, intent.amount) for intent in decision.intents] == [("exit", Decimal("0.1"))]
+        assert decision.target == ZERO
 
 
 # --- the VIX --------------------------------------------------------------------------------------------------------
@@ -326,6 +397,18 @@ def test_a_problem_is_refused_with_its_reason_and_the_position_kept() -> None:
 
 
 @pytest.mark.parametrize("mode", ["run", "reduce", "flatten"])
+@pytest.mark.parametrize("unsettled", [0, 1])
+def test_a_blocked_book_sends_nothing_not_even_to_flatten(mode: Mode, unsettled: int) -> None:
+    why = ("position_mismatch", "the book says 0.1, the exchange says 0.2")
+    decision = decided(mode=mode, holding=LONG, p_up=0.1, blocked=why, unsettled=unsettled)
+    assert decision == Decision(action="refuse", reason=why[0], target=LONG.position, note=why[1])
+
+
+def test_a_blocked_book_that_is_halted_is_halted() -> None:
+    assert decided(mode="halt", holding=LONG, blocked=("needs_a_person", "x")).reason == "switch_halt"
+
+
+@pytest.mark.parametrize("mode", ["run", "reduce", "flatten"])
 def test_nothing_is_sent_while_an_order_is_unsettled(mode: Mode) -> None:
     decision = decided(mode=mode, holding=LONG, p_up=0.1, unsettled=2)
     assert (decision.action, decision.reason, decision.intents) == ("refuse", "unsettled", ())
@@ -338,9 +421,11 @@ def test_nothing_is_sent_while_an_order_is_unsettled(mode: Mode) -> None:
 @given(cases)
 @settings(max_examples=200)
 def test_the_intents_lead_to_the_target(case: Case) -> None:
+    """But for what is less than the venue trades."""
     decision = case.decision
     moved = sum((i.amount if i.side == "buy" else -i.amount for i in decision.intents), ZERO)
-    assert case.view.holding.position + moved == decision.target
+    left = case.view.holding.position + moved - decision.target
+    assert not left or case.rules.dust(left)
     assert [i.leg for i in decision.intents] in ([], ["exit"], ["entry"], ["exit", "entry"])
     assert bool(decision.intents) == (decision.action in ("enter", "exit", "reverse"))
     assert all(intent.bar == case.view.bar and intent.book == case.view.book for intent in decision.intents)
@@ -348,13 +433,22 @@ def test_the_intents_lead_to_the_target(case: Case) -> None:
 
 @given(cases)
 @settings(max_examples=200)
-def test_an_exit_closes_all_that_is_held_and_no_more(case: Case) -> None:
+def test_an_exit_closes_all_that_can_be_closed_and_no_more(case: Case) -> None:
     held = case.view.holding.position
     for intent in case.decision.intents:
         if intent.leg == "exit":
-            assert intent.amount == abs(held) > 0
+            assert intent.amount == case.rules.floor(abs(held)) > 0
             assert (intent.side == "sell") == (held > 0)
             assert intent.stop is None
+
+
+@given(cases)
+@settings(max_examples=200)
+def test_a_reversal_turns_the_side(case: Case) -> None:
+    if case.decision.action == "reverse":
+        leave, enter = case.decision.intents
+        assert leave.side == enter.side
+        assert case.decision.target * case.view.holding.position < 0
 
 
 @given(entries)
@@ -381,6 +475,7 @@ def test_no_entry_but_for_a_clean_run(case: Case) -> None:
     view = case.view
     assert view.mode == "run"
     assert not view.unsettled
+    assert view.blocked is None
     assert view.problem is None
     assert not view.vix >= case.policy.vix_panic
     assert max(view.p_up, 1 - view.p_up) >= case.policy.minimum_confidence
@@ -397,7 +492,7 @@ def test_no_switch_but_run_ever_adds_risk(case: Case, mode: Mode) -> None:
     assert decision.target * view.holding.position >= 0
     assert all(intent.leg == "exit" for intent in decision.intents)
     assert mode != "halt" or not decision.intents
-    assert mode != "flatten" or view.unsettled or decision.target == 0
+    assert mode != "flatten" or view.unsettled or view.blocked or decision.target == 0
 
 
 @given(cases)

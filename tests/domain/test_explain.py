@@ -63,6 +63,10 @@ def said(policy: Policy = POLICY, rules: Rules = RULES, **changes: Any) -> str:
             {"unsettled": 1, "holding": SHORT},
             "take no new risk (position: short 0.1), because the outcome of an earlier order is not known yet.",
         ),
+        (
+            {"blocked": ("needs_a_person", "the venue says 0.2, and no order explains it"), "holding": LONG},
+            "take no new risk (position: long 0.1), because the venue says 0.2, and no order explains it.",
+        ),
     ],
 )
 def test_it_reads_well(changes: dict[str, Any], text: str) -> None:
@@ -73,6 +77,12 @@ def test_a_reversal_says_both() -> None:
     assert said(holding=LONG, p_up=0.4).startswith(
         "close the long 0.1 and go short 0.126, because the forecast is below the short threshold."
     )
+
+
+def test_a_stop_that_was_passed_has_its_words_as_a_reason_and_as_an_objection() -> None:
+    text = said(holding=LONG, p_up=0.9, price=37_900.0)
+    assert text.startswith(f"close the long 0.1, because {REASONS['stop_passed']}.")
+    assert f"No new position is opened: {REASONS['stop_passed']}." in text
 
 
 def test_tiny_amounts_are_written_out() -> None:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from core.domain.bars import Bars, epoch, moment
-from core.domain.fills import Account, Costs, accept, advance, apply, through
-from core.domain.orders import ZERO, Fill, Holding, Intent, Leg, Rules, Side, intent_id
+from core.domain.fills import PAPER, Account, Costs, accept, advance, apply, sight, through
+from core.domain.orders import ZERO, Execution, Fill, Holding, Intent, Leg, Listed, Order, Rules, Side, intent_id
 from tests.domain.drawn import BAR, FLAT, HOUR, LONG, RULES, SHORT
 
 FREE = Costs(slippage_bps=ZERO, stop_slippage_bps=ZERO)
@@ -409,3 +409,102 @@ def test_a_fill_through_zero_closes_and_opens() -> None:
     turned, profit = apply(held, fill_of("sell", "3", "110", stop="120"))
     assert (turned.position, turned.average_price, turned.stop) == (-2, Decimal(110), Decimal(120))
     assert (turned.cash, profit) == (Decimal(10008), Decimal(10))
+
+
+def test_what_is_closed_in_parts_is_kept_until_the_last_of_it() -> None:
+    held, _ = apply(FLAT, fill_of("buy", "4", "100", stop="90"))
+    first, _ = apply(held, fill_of("sell", "1", "110"))
+    assert (first.realised, first.closed, first.proceeds, first.fees) == (10, 1, 110, 2)
+    second, _ = apply(first, fill_of("sell", "2", "90"))
+    assert (second.realised, second.closed, second.proceeds, second.fees) == (-10, 3, 290, 3)
+    assert (second.opened, second.cash) == (held.opened, FLAT.cash - 3 - 10)
+    over, _ = apply(second, fill_of("sell", "1", "100"))
+    assert over == Holding(cash=FLAT.cash - 14)
+
+
+def test_a_short_closed_in_parts_counts_the_same_way() -> None:
+    held, _ = apply(FLAT, fill_of("sell", "4", "100", stop="110"))
+    part, _ = apply(held, fill_of("buy", "1", "90"))
+    assert (part.realised, part.closed, part.proceeds) == (10, 1, 90)
+
+
+def test_what_is_added_in_between_keeps_what_was_closed() -> None:
+    held, _ = apply(FLAT, fill_of("buy", "4", "100", stop="90"))
+    part, _ = apply(held, fill_of("sell", "1", "110"))
+    more, _ = apply(part, fill_of("buy", "1", "100"))
+    assert (more.realised, more.closed, more.proceeds) == (10, 1, 110)
+
+
+# --- what such a venue shows ----------------------------------------------------------------------------------------
+
+
+def shown(found: Account, *intents: Intent) -> dict[str, Listed]:
+    """What it lists of these orders, by their ids."""
+    listed = sight(found, [Order(intent=each, status="sent") for each in intents]).orders
+    assert all(each.order_id == each.tag for each in listed), "it calls an order by our own id"
+    return {each.order_id: each for each in listed}
+
+
+def test_an_order_that_waits_is_open_and_one_that_is_not_known_is_not_shown() -> None:
+    listed = Listed(order_id=ENTRY.id, tag=ENTRY.id, side="buy", amount=Decimal("0.1"), status="open", executed=ZERO)
+    assert shown(account(FLAT, ENTRY), ENTRY, intent("exit", "sell", "0.1")) == {ENTRY.id: listed}
+    assert shown(account(FLAT), ENTRY) == {}
+    assert sight(account(FLAT, ENTRY)).orders == (), "only what is asked about"
+
+
+def test_an_order_that_was_executed_is_filled_and_says_so_twice() -> None:
+    found = after(account(FLAT, ENTRY), 40_000.0, 40_500.0, 39_500.0, COSTS)
+    listed = shown(found, ENTRY)[ENTRY.id]
+    assert (listed.status, listed.executed) == ("filled", Decimal("0.1"))
+    (fill,) = found.fills
+    assert sight(found).executions == (
+        Execution(
+            id=fill.id,
+            order_id=ENTRY.id,
+            at=NEXT,
+            side="buy",
+            amount=fill.amount,
+            price=fill.price,
+            fee=fill.fee,
+            interest=fill.interest,
+        ),
+    )
+    assert sight(found).position == Decimal("0.1")
+
+
+@pytest.mark.parametrize(("holding", "executed"), [(FLAT, ZERO), (LONG, Decimal("0.1"))])
+def test_an_exit_of_more_than_is_held_is_taken_back_after_its_part(holding: Holding, executed: Decimal) -> None:
+    leave = intent("exit", "sell", "0.5")
+    listed = shown(after(account(holding, leave), 40_000.0, 40_500.0, 39_500.0), leave)[leave.id]
+    assert (listed.status, listed.executed) == ("cancelled", executed)
+
+
+def test_a_stop_that_came_with_its_entry_says_what_it_was() -> None:
+    found = after(account(LONG), 38_500.0, 39_000.0, 37_000.0)
+    (done,) = sight(found).executions
+    assert (done.cause, done.side, done.amount) == ("stop", "sell", Decimal("0.1"))
+    assert sight(found).position == 0
+
+
+@given(seeds)
+@settings(max_examples=25)
+def test_all_that_was_filled_is_told_once_and_adds_up(seed: int) -> None:
+    told: dict[str, Execution] = {}
+    for found in walked(seed)[1]:
+        seen = sight(found)
+        assert len({done.id for done in seen.executions}) == len(seen.executions)
+        told |= {done.id: done for done in seen.executions}
+        moved = sum((done.amount if done.side == "buy" else -done.amount for done in told.values()), ZERO)
+        assert moved == seen.position == found.holding.position
+        assert (seen.reserved, seen.rules, seen.barred) == (None, None, "")
+
+
+def test_it_says_of_itself_what_it_does() -> None:
+    """What it does stands in the tests above: it fills at the next open, and holds each entry's stop itself."""
+    assert (PAPER.identity, PAPER.lasting_ids, PAPER.instant, PAPER.stops, PAPER.spot) == (
+        "id",
+        True,
+        False,
+        "attached",
+        False,
+    )

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import product
+from itertools import pairwise, product
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain.orders import ZERO, Fill, Holding, Rules, Side, exact, intent_id
+from core.domain.orders import (
+    ENDS,
+    MOVES,
+    ZERO,
+    Execution,
+    Fill,
+    Holding,
+    IllegalMove,
+    Intent,
+    Leg,
+    Listed,
+    Order,
+    Rules,
+    Side,
+    Sight,
+    Status,
+    exact,
+    intent_id,
+    move,
+)
 from tests.domain.drawn import BAR, HOUR, RULES, decimals, venues
 
 
@@ -82,5 +102,97 @@ def test_an_order_has_one_name_for_good() -> None:
 
 
 def test_every_order_has_a_name_of_its_own() -> None:
-    whats = list(product(("btc", "eth"), (BAR, BAR + HOUR), ("exit", "entry"), (0, 1)))
+    whats = list(product(("btc", "eth"), (BAR, BAR + HOUR), ("exit", "entry", "stop"), (0, 1, 2)))
     assert len({intent_id(book, bar, leg, attempt) for book, bar, leg, attempt in whats}) == len(whats)  # type: ignore[arg-type]
+
+
+def test_the_first_attempt_is_the_order_itself() -> None:
+    assert intent_id("btc", BAR, "stop", 0) == intent_id("btc", BAR, "stop")
+
+
+@given(st.text(max_size=30), st.sampled_from(get_args(Leg)), st.integers(0, 10**6))
+def test_every_name_fits_every_venue(book: str, leg: Leg, attempt: int) -> None:
+    name = intent_id(book, BAR, leg, attempt)
+    assert len(name) == 30 and name.isalnum() and name.isascii()
+
+
+# --- lots that are left over ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("position", "dust"), [("0", False), ("0.001", False), ("-0.001", False), ("0.0009", True), ("-0.0009", True)]
+)
+def test_dust_is_neither_flat_nor_a_position(position: str, dust: bool) -> None:
+    assert RULES.dust(Decimal(position)) == dust
+
+
+@given(venues, decimals("-10", "10", 6))
+def test_a_position_is_nothing_or_dust_or_can_be_closed(rules: Rules, position: Decimal) -> None:
+    assert [not position, rules.dust(position), bool(rules.floor(abs(position)))].count(True) == 1
+
+
+# --- what becomes of an order ---------------------------------------------------------------------------------------
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+LEGAL = {
+    ("planned", "sent"),
+    ("planned", "never_placed"),
+    *product(
+        ("sent", "unknown"),
+        ("acknowledged", "partly_filled", "filled", "cancelled", "expired", "refused", "never_placed"),
+    ),
+    ("sent", "unknown"),
+    ("unknown", "sent"),
+    *product(("acknowledged",), ("partly_filled", "filled", "cancelled", "expired")),
+    *product(("partly_filled",), ("filled", "cancelled", "expired")),
+}
+
+
+def order_in(status: Status) -> Order:
+    intent = Intent(id="hh1", book="btc", bar=BAR, leg="entry", side="buy", amount=Decimal(1))
+    return Order(intent=intent, status=status, filled=Decimal("0.5"))
+
+
+@pytest.mark.parametrize(("start", "end"), sorted(LEGAL))
+def test_every_legal_move_works_and_changes_what_it_is_told_to(start: Status, end: Status) -> None:
+    moved = move(order_in(start), end, order_id="o1", detail="so")
+    assert (moved.status, moved.order_id, moved.detail) == (end, "o1", "so")
+    assert (moved.intent, moved.filled) == (order_in(start).intent, order_in(start).filled)
+
+
+ILLEGAL = {(start, end) for start, end in product(STATUSES, STATUSES) if start != end} - LEGAL
+
+
+@pytest.mark.parametrize(("start", "end"), sorted(ILLEGAL))
+def test_every_other_move_is_an_error_that_names_the_order(start: Status, end: Status) -> None:
+    with pytest.raises(IllegalMove, match=f"order hh1: from {start} to {end}"):
+        move(order_in(start), end)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_to_stay_is_no_move(status: Status) -> None:
+    assert move(order_in(status), status) == order_in(status)
+    assert move(order_in(status), status, detail="still").detail == "still"
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_ends_are_ends_and_the_rest_is_not(status: Status) -> None:
+    assert order_in(status).ended == (status in ENDS) == (not MOVES[status])
+
+
+def test_every_status_has_its_moves_and_leads_to_an_end() -> None:
+    assert set(MOVES) == set(STATUSES)
+    ways: list[list[Status]] = [["planned"]]
+    for way in ways:
+        ways += [[*way, status] for status in MOVES[way[-1]] if status not in way]
+    assert {way[-1] for way in ways} == set(STATUSES)
+    assert all(pair in LEGAL for way in ways for pair in pairwise(way))
+    assert all(any(end in ENDS for end in MOVES[status]) for status in STATUSES if status not in ENDS)
+
+
+def test_a_sight_names_every_order_that_it_shows_once() -> None:
+    listed = [Listed(order_id=name, side="buy", amount=Decimal(1), status="open") for name in ("b", "a")]
+    plain = {"at": BAR, "side": "buy", "amount": Decimal(1), "price": Decimal(1), "fee": ZERO}
+    done = [Execution(id=f"e{i}", order_id=name, **plain) for i, name in enumerate("cacb")]
+    assert Sight(position=ZERO, orders=tuple(listed), executions=tuple(done)).ids == ("b", "a", "c")
+    assert Sight(position=ZERO).ids == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,18 +14,18 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from core.domain.decide import Decision
-from core.domain.fills import Account
-from core.domain.orders import ZERO, Fill, Holding, Intent, Side, intent_id
+from core.domain.orders import ZERO, Fill, Holding, Intent, Order, Rules, Side, Status, intent_id
 from core.domain.risk import Policy
 from core.domain.state import (
-    FILLS_KEPT,
+    ENDED_KEPT,
     RESULTS_KEPT,
     Book,
     BookState,
     Trade,
+    book_fill,
     conclude,
     opening,
-    settle,
+    pruned,
     view,
     win_rate,
 )
@@ -71,8 +72,20 @@ def left(name: str, side: Side, price: str, hours: int = 5) -> Fill:
     )
 
 
-def told(state: BookState, *fills: Fill, known: tuple[str, ...] = ()) -> Account:
-    return Account(holding=state.holding, fills=fills, known=known)
+def booked(state: BookState, *fills: Fill, rules: Rules = RULES) -> tuple[BookState, list[Trade]]:
+    trades = []
+    for fill in fills:
+        state, closed = book_fill(state, fill, rules)
+        trades += closed
+    return state, trades
+
+
+def part(name: str, side: Side, amount: str, price: str = "40000", leg: str = "exit") -> Fill:
+    return replace(left(name, side, price), amount=Decimal(amount), cause=leg)
+
+
+def order(status: Status, name: str = "hh1", leg: str = "entry") -> Order:
+    return Order(intent=replace(ENTRY, id=name, leg=leg), status=status)
 
 
 def round_trips(count: int) -> list[Fill]:
@@ -88,12 +101,11 @@ def test_a_book_begins_with_its_capital() -> None:
     assert opening(BOOK) == BookState(holding=Holding(cash=Decimal(10000)), equity=Decimal(10000), peak=Decimal(10000))
 
 
-# --- settle ---------------------------------------------------------------------------------------------------------
+# --- book_fill ------------------------------------------------------------------------------------------------------
 
 
 def test_a_round_trip_becomes_a_trade_with_all_of_its_costs() -> None:
-    fills = entered("in", "buy", "40000"), left("out", "sell", "41000")
-    state, news = settle(opening(BOOK), told(opening(BOOK), *fills))
+    state, trades = booked(opening(BOOK), entered("in", "buy", "40000"), left("out", "sell", "41000"))
     trade = Trade(
         opened=BAR + HOUR,
         closed=BAR + 5 * HOUR,
@@ -105,74 +117,126 @@ def test_a_round_trip_becomes_a_trade_with_all_of_its_costs() -> None:
         pnl=Decimal("90.5"),
         cause="exit",
     )
-    assert news.trades == (trade,)
+    assert trades == [trade]
     assert (state.closed, state.results) == (1, (trade.pnl,))
-    assert news.fills == fills
+    assert state.booked == ("in", "out")
     assert state.holding == Holding(cash=Decimal("10090.5"))
 
 
 def test_a_short_trade_is_told_as_one() -> None:
-    fills = entered("in", "sell", "40000"), left("out", "buy", "41000")
-    _, news = settle(opening(BOOK), told(opening(BOOK), *fills))
-    assert [(trade.side, trade.pnl) for trade in news.trades] == [("short", Decimal("-109.5"))]
+    _, trades = booked(opening(BOOK), entered("in", "sell", "40000"), left("out", "buy", "41000"))
+    assert [(trade.side, trade.pnl) for trade in trades] == [("short", Decimal("-109.5"))]
 
 
-def test_a_fill_is_booked_once_however_often_it_is_listed() -> None:
-    first, second = entered("in", "buy", "40000"), left("out", "sell", "41000")
-    once, _ = settle(opening(BOOK), told(opening(BOOK), first))
-    twice, news = settle(once, told(once, first, second))
-    thrice, nothing = settle(twice, told(twice, first, second))
-    assert news.fills == (second,)
-    assert (thrice, nothing.fills, nothing.trades) == (twice, (), ())
+def test_a_trade_that_is_closed_in_parts_is_one_trade_of_all_of_them() -> None:
+    """0.04 sold at 41,000 and 0.06 at 42,000: at 41,600 on the average, for 160 before costs."""
+    parts = part("a", "sell", "0.04", "41000"), part("b", "sell", "0.06", "42000")
+    state, trades = booked(opening(BOOK), entered("in", "buy", "40000"), *parts)
+    (trade,) = trades
+    assert (trade.amount, trade.entry, trade.exit) == (Decimal("0.1"), Decimal(40000), Decimal(41600))
+    assert (trade.fees, trade.pnl) == (Decimal(15), Decimal(145))
+    assert state.holding == Holding(cash=Decimal(10145))
 
 
-@pytest.mark.parametrize("count", [20, 200])
-def test_a_venue_that_lists_its_whole_past_each_time_changes_nothing(count: int) -> None:
-    fills, state = round_trips(count), opening(BOOK)
-    for end in range(0, len(fills) + 1, 10):
-        state, _ = settle(state, told(state, *fills[:end]))
-    again, news = settle(state, told(state, *fills))
-    assert (again, news.fills) == (state, ())
-    _, all_at_once = settle(opening(BOOK), told(state, *fills))
-    assert state.holding.cash == 10000 + sum(trade.pnl for trade in all_at_once.trades)
+def test_what_is_left_as_dust_closes_the_trade_and_stays() -> None:
+    state, trades = booked(opening(BOOK), entered("in", "buy", "40000"), part("a", "sell", "0.0996", "41000"))
+    assert [trade.amount for trade in trades] == [Decimal("0.0996")]
+    assert state.holding == Holding(
+        cash=state.holding.cash, position=Decimal("0.0004"), average_price=Decimal(40000)
+    ), "neither stop, nor time, nor fees of a trade that is over"
+    assert state.results == (state.holding.cash - 10000,)
 
 
-def test_what_it_remembers_of_fills_and_trades_is_limited() -> None:
-    fills, state = round_trips(300), opening(BOOK)
-    for i in range(0, len(fills), 2):
-        state, _ = settle(state, told(state, *fills[max(0, i - 14) : i + 2]))
-    assert (state.closed, len(state.results)) == (300, RESULTS_KEPT)
-    assert len(state.booked) == FILLS_KEPT
-    assert state.booked[-1] == fills[-1].id
+def test_dust_opens_no_trade_and_the_next_entry_goes_on_top() -> None:
+    state, _ = booked(opening(BOOK), entered("in", "buy", "40000"), part("a", "sell", "0.0996"))
+    state, trades = booked(state, entered("again", "buy", "40000", 9))
+    assert (trades, state.closed) == ([], 1)
+    assert (state.holding.position, state.holding.stop) == (Decimal("0.1004"), Decimal(39000))
+    assert state.holding.opened == BAR + 9 * HOUR
 
 
-@given(st.integers(0, 2**20), st.integers(1, 7))
+def test_an_entry_against_the_dust_opens_its_own_side() -> None:
+    state, _ = booked(opening(BOOK), entered("in", "buy", "40000"), part("a", "sell", "0.0996"))
+    state, trades = booked(state, entered("again", "sell", "40000", 9))
+    assert (trades, state.closed) == ([], 1)
+    assert (state.holding.position, state.holding.stop) == (Decimal("-0.0996"), Decimal(41000))
+
+
+def test_an_entry_in_slices_smaller_than_the_least_amount_closes_nothing() -> None:
+    rules = replace(RULES, minimum_amount=Decimal("0.01"))
+    slices = [replace(entered(name, "buy", "40000"), amount=Decimal("0.004")) for name in "abc"]
+    state, trades = booked(opening(BOOK), *slices, rules=rules)
+    assert (trades, state.closed) == ([], 0)
+    assert (state.holding.position, state.holding.opened, state.holding.fees) == (Decimal("0.012"), BAR + HOUR, 12)
+
+
+def test_a_fill_through_zero_closes_one_trade_and_opens_the_other_side() -> None:
+    state, trades = booked(opening(BOOK), entered("in", "buy", "40000"), part("out", "sell", "0.3", "41000"))
+    assert [(trade.side, trade.amount) for trade in trades] == [("long", Decimal("0.1"))]
+    assert (state.holding.position, state.holding.opened) == (Decimal("-0.2"), BAR + 5 * HOUR)
+
+
+def test_the_results_that_are_kept_are_limited_and_the_count_is_not() -> None:
+    state, trades = booked(opening(BOOK), *round_trips(100))
+    assert (state.closed, len(trades), len(state.results)) == (100, 100, RESULTS_KEPT)
+    assert state.results == tuple(trade.pnl for trade in trades[-RESULTS_KEPT:])
+
+
+@given(st.integers(0, 2**20))
 @settings(max_examples=25)
-def test_the_trades_are_the_change_of_cash_whenever_the_book_is_flat(seed: int, often: int) -> None:
-    """Settled after every few bars, or one, over an account that trades without sense."""
+def test_the_trades_are_the_change_of_cash_whenever_the_book_is_flat(seed: int) -> None:
+    """Over an account that trades without sense."""
     _, accounts = walked(seed)
     state, pnl = opening(BOOK), ZERO
-    for account in accounts[::often]:
-        state, news = settle(state, account)
-        pnl += sum((trade.pnl for trade in news.trades), ZERO)
+    for account in accounts:
+        fresh = [fill for fill in account.fills if fill.id not in state.booked]
+        state, trades = booked(state, *fresh)
+        pnl += sum((trade.pnl for trade in trades), ZERO)
         assert state.holding == account.holding
         if not state.holding.position:
             assert abs(state.holding.cash - BOOK.policy.capital - pnl) < Decimal("1e-15")
 
 
-def test_an_order_that_the_venue_knows_is_settled_and_one_that_it_does_not_is_lost() -> None:
-    other = replace(ENTRY, id="hhother")
-    state = replace(opening(BOOK), unsettled=(ENTRY, other))
-    after, news = settle(state, told(state, known=("hhother",)))
-    assert after.unsettled == ()
-    assert news.lost == (ENTRY,)
-    assert after.holding == state.holding
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+OPEN: list[Status] = ["planned", "sent", "unknown", "acknowledged", "partly_filled"]
+ENDED: list[Status] = ["refused", "filled", "cancelled", "expired", "never_placed"]
 
 
-def test_nothing_new_is_no_change() -> None:
-    state = opening(BOOK)
-    after, news = settle(state, told(state))
-    assert (after, news.fills, news.trades, news.lost) == (state, (), (), ())
+@pytest.mark.parametrize("leg", ["entry", "exit", "stop"])
+@pytest.mark.parametrize("status", [*OPEN, *ENDED])
+def test_which_orders_are_open_unsettled_and_working(status: Status, leg: str) -> None:
+    """A stop that rests is open, and works only while it is not known whether it is there."""
+    state = replace(opening(BOOK), orders=(order(status, leg=leg),))
+    unsettled = status in ("sent", "unknown")
+    taken = status in ("acknowledged", "partly_filled")
+    assert bool(state.open_orders) == (status in OPEN)
+    assert bool(state.unsettled) == unsettled
+    assert bool(state.working) == (unsettled or (taken and leg != "stop"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "waits"),
+    [
+        ({}, False),
+        ({"mismatches": 1}, True),
+        ({"orders": (replace(order("acknowledged"), looks=1),)}, True),
+        ({"orders": (replace(order("never_placed"), looks=2),)}, False),
+    ],
+)
+def test_it_waits_for_what_should_have_been_clear(changes: dict[str, Any], waits: bool) -> None:
+    state = replace(opening(BOOK), **changes)
+    assert state.waiting == waits
+
+
+def test_of_the_orders_that_ended_the_last_are_kept_and_of_the_others_all() -> None:
+    orders = [order("filled", f"f{i}") for i in range(20)]
+    orders[3:3] = [order("acknowledged", "open")]
+    kept = [each.intent.id for each in pruned(orders)]
+    assert kept == ["open", *(f"f{i}" for i in range(20 - ENDED_KEPT, 20))]
+    many_open = [order("unknown", f"u{i}") for i in range(20)]
+    assert pruned(many_open) == tuple(many_open)
+    assert pruned(()) == ()
 
 
 # --- what the decision looks at -------------------------------------------------------------------------------------
@@ -190,12 +254,28 @@ def test_the_win_rate_is_of_the_last_trades_only_and_unknown_of_too_few(
 
 def test_a_view_holds_the_context_by_its_names() -> None:
     book = replace(BOOK, policy=Policy(performance_trades=2))
-    state = replace(opening(BOOK), results=(Decimal(1), Decimal(1), Decimal(-1)), unsettled=(ENTRY,))
-    seen = view(book, state, BAR, "reduce", ("window_gap", "why"), 40.0, 0.6, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    state = replace(opening(BOOK), results=(Decimal(1), Decimal(1), Decimal(-1)), orders=(order("sent"),))
+    why = ("needs_a_person", "look")
+    seen = view(book, state, BAR, "reduce", why, ("window_gap", "why"), 40.0, 0.6, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     assert (seen.atr, seen.atr_ratio, seen.volatility_ratio, seen.rule, seen.vix, seen.vix_change) == (1, 2, 3, 4, 5, 6)
     assert (seen.book, seen.bar, seen.mode, seen.problem) == ("btc", BAR, "reduce", ("window_gap", "why"))
+    assert seen.blocked == why
     assert (seen.price, seen.p_up, seen.win_rate, seen.unsettled) == (40.0, 0.6, 0.5, 1)
     assert seen.holding is state.holding
+
+
+@pytest.mark.parametrize(
+    ("changes", "unsettled"),
+    [
+        ({"orders": (order("acknowledged"), order("unknown"))}, 2),
+        ({"orders": (order("acknowledged", leg="stop"),)}, 0),
+        ({"orders": (order("filled"), order("never_placed"))}, 0),
+        ({"mismatches": 1}, 1),
+    ],
+)
+def test_a_view_counts_what_is_not_settled(changes: dict[str, Any], unsettled: int) -> None:
+    state = replace(opening(BOOK), **changes)
+    assert view(BOOK, state, BAR, "run", None, None, 40.0, 0.6, [1.0] * 6).unsettled == unsettled
 
 
 def test_the_context_stands_in_the_order_of_the_feature_set() -> None:
@@ -226,11 +306,16 @@ def test_without_a_price_the_last_mark_stands(price: float, before: BookState) -
     assert (state.bar, state.equity, state.peak) == (BAR, before.equity, before.peak)
 
 
-def test_what_was_decided_is_unsettled_until_it_is_known() -> None:
+def test_what_was_decided_is_planned() -> None:
     decision = Decision(action="enter", reason="long_signal", target=Decimal("0.1"), intents=(ENTRY,))
-    assert conclude(HELD, BAR, 1.0, decision).unsettled == (ENTRY,)
-    waiting = replace(HELD, unsettled=(ENTRY,))
-    assert conclude(waiting, BAR, 1.0, STAY).unsettled == (ENTRY,), "a decision without orders forgets none"
+    assert conclude(HELD, BAR, 1.0, decision).orders == (Order(intent=ENTRY),)
+
+
+@pytest.mark.parametrize("decision", [STAY, Decision(action="enter", reason="x", target=ZERO, intents=(ENTRY,))])
+def test_a_decision_forgets_no_order_that_is_open(decision: Decision) -> None:
+    waiting = tuple(order(status, f"hh{i}") for i, status in enumerate(OPEN * 4))
+    state = conclude(replace(HELD, orders=waiting), BAR, 1.0, decision)
+    assert state.orders[: len(waiting)] == waiting
 
 
 @given(st.integers(0, 2**20))
@@ -238,6 +323,7 @@ def test_what_was_decided_is_unsettled_until_it_is_known() -> None:
 def test_a_state_survives_being_written_down(seed: int) -> None:
     state = opening(BOOK)
     for account in walked(seed)[1]:
-        state, _ = settle(state, account)
-    state = replace(conclude(state, BAR + timedelta(days=9), 40_123.4, STAY), unsettled=(ENTRY,))
+        state, _ = booked(state, *(fill for fill in account.fills if fill.id not in state.booked))
+    decision = Decision(action="enter", reason="x", target=ZERO, intents=(ENTRY,))
+    state = conclude(state, BAR + timedelta(days=9), 40_123.4, decision)
     assert msgspec.convert(plain(state), BookState) == state
