@@ -1,0 +1,243 @@
+"""One history: a book, a venue, a scheduler that delivers as badly as it may, an operator, and all that fails."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from core.domain.bars import Bars
+from core.domain.daily import Daily
+from core.domain.decide import Foresight
+from core.domain.forecast import Model
+from core.domain.state import Book
+from core.flows.tick import tick
+from core.flows.window import needed
+from core.ports import Document, Unavailable, Write
+from tests.simulation import market
+from tests.simulation.faults import Crash, Luck, Told
+from tests.simulation.invariants import Audit
+from tests.simulation.setting import RULES, Delivery, Flip, drawn
+from tests.simulation.store import Documents
+from tests.simulation.turns import HOUR, SECOND, Time, Turns, moment
+from tests.simulation.venue import Venue
+from tests.simulation.world import Scene, go_live, world
+
+QUIET = 6  # bars at the end during which nothing fails
+RETRIES = 3
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which history: `only` names the faults, flips and extra deliveries that may happen in it (None: all)."""
+
+    seed: int
+    venue: str = ""
+    bars: int = 0
+    only: frozenset[str] | None = None
+
+
+class History:
+    """The history of a wish. `run` plays it; `audit.violations` says what was wrong, `told` what happened."""
+
+    def __init__(self, wish: Wish) -> None:
+        self.wish, self.setting = wish, drawn(wish.seed, wish.venue, wish.bars)
+        self.told, self.ticks, self.outcomes = Told(), 0, Counter[str]()
+        time, documents = Time(market.opens(self.setting.first)), Documents()
+        venue = Venue(time, self.setting.quirks, RULES, self.setting.book.policy.capital, Random(wish.seed ^ 7))
+        self.venue = venue
+        self.scene = Scene(self.setting, time, Turns(time), documents, venue)
+        self.audit = Audit(self.setting.book, venue, documents)
+        go_live(self.scene)
+        documents.watcher, venue.accepting, venue.tell = self._committed, self.audit.accepting, self._venue_tells
+        self._claims, self._disturbed, self._commits, self._refused = 0, 0, 0, 0
+        self._quiet = False
+
+    def run(self) -> History:
+        for flip in self.setting.flips:
+            if self._wanted(flip.name):
+                self.scene.time.at(flip.at, lambda flip=flip: self._flip(flip))  # type: ignore[misc]
+        due = [(each.at, n, each) for n, each in enumerate(self.setting.deliveries) if self._delivered(each)]
+        heapq.heapify(due)
+        count = len(due)
+        while due and not self.audit.violations:
+            at, _, delivery = heapq.heappop(due)
+            self.scene.time.until(at)
+            for again in self._deliver(delivery):
+                count += 1
+                heapq.heappush(due, (again.at, count, again))
+        if not self.audit.violations:
+            self._settle()
+        return self
+
+    def _wanted(self, name: str) -> bool:
+        self.told.names.append(name)
+        return self.wish.only is None or name in self.wish.only
+
+    def _delivered(self, delivery: Delivery) -> bool:
+        return not delivery.name.endswith("b") or self._wanted(delivery.name)
+
+    # -- the scheduler
+
+    def _deliver(self, delivery: Delivery) -> list[Delivery]:
+        """Calls the tick, in one region or in two at once. What failed is delivered again, as schedulers do."""
+        name, index = delivery.name, delivery.index
+        answers: list[Document] = []
+        also = delivery.also if delivery.also is not None and self._wanted(f"{name}r") else None
+        self._tell(f"{name}: the scheduler calls for the bar of {moment(market.opens(index)):%d %H:%M}")
+        if also is None:
+            answers.append(self._invoke(name, index))
+        else:
+            self._tell(f"  and in another region as well, {also} ms later [{name}r]")
+            start = self.scene.time.now
+            jobs: list[tuple[int, Callable[[], None]]] = [
+                (start, lambda: answers.append(self._invoke(name, index))),
+                (start + also, lambda: answers.append(self._invoke(f"{name}r", index))),
+            ]
+            self.scene.turns.run(jobs)
+        failed = all(answer["outcome"] in ("busy", "crashed", "500") for answer in answers)
+        return self._again(delivery) if failed else []
+
+    def _again(self, delivery: Delivery) -> list[Delivery]:
+        tries = delivery.name.count("+")
+        draw = Random(f"{self.wish.seed} {delivery.name}")
+        if tries >= RETRIES or draw.random() < 0.2:
+            return []
+        at = self.scene.time.now + draw.choice([10, 40, 130]) * SECOND
+        return [Delivery(f"{delivery.name}+", at, delivery.index)]
+
+    # -- one invocation
+
+    def _invoke(self, name: str, index: int) -> Document:
+        draw = Random(f"{self.wish.seed} {name}")
+        rate = 0.0 if self._quiet else self.setting.rate
+        luck = Luck(name, draw, rate, self.scene.turns, self.told, self.wish.only)
+        luck.lost = 0.0 if self._quiet else self.setting.lost
+        warm = draw.random() < 0.99
+        at = moment(market.opens(index + 1) + 5 * SECOND)
+        self.ticks += 1
+        self._disturbed, self._commits, self._refused = 0, 0, len(self.scene.venue.refused)
+        try:
+            answer = tick(world(self.scene, luck, self._foresee, warm, self._owner), self.setting.book, at)
+        except Crash:
+            answer = {"outcome": "crashed", "reason": "the process died"}
+        except Unavailable as failure:
+            answer = {"outcome": "500", "reason": str(failure)}
+        except Exception as bug:
+            answer = {"outcome": "500", "reason": repr(bug)}
+            self.audit.wrong(f"the tick raised {bug!r}")
+        self._disturbed += luck.struck
+        self.outcomes[f"{answer['outcome']} {answer['reason']}" if len(answer["reason"]) < 30 else "500"] += 1
+        self._tell(f"  → {answer['outcome']}: {answer['reason']}, {answer.get('orders') or 'no orders'} ({name})")
+        if not self.scene.turns.several:
+            self._check(answer)
+        return answer
+
+    def _committed(self, writes: Sequence[Write]) -> None:
+        self._commits += any(write.key.startswith("ticks/") for write in writes)
+        self.audit.committed(writes)
+
+    def _owner(self) -> str:
+        self._claims += 1
+        return f"claim {self._claims}"
+
+    def _foresee(
+        self, book: Book, bars: Bars, model: Model | None, daily: Daily, problem: tuple[str, str] | None
+    ) -> Foresight:
+        """What the models of this history say: tempting, whatever the problem is; now and then no number at all."""
+        index = (self.scene.time.now - market.START) // HOUR if not len(bars) else _index(bars)
+        draw = Random(self.wish.seed * 100_003 + index)
+        p_up = draw.choice([0.1, 0.3, 0.49, 0.51, 0.7, 0.9, math.nan if draw.random() < 0.2 else 0.8])
+        price = float(bars.close[-1]) if len(bars) else math.nan
+        fit = problem is None and _true(bars, needed(book)) and p_up == p_up
+        self.audit.fit[moment(market.opens(index))] = fit and not self.scene.venue.barred()
+        return Foresight(problem=problem, p_up=p_up, context=(0.008 * price, 0.008, 1.0, 0.0, 18.0, 0.0))
+
+    # -- what is seen afterwards
+
+    def _check(self, answer: Document) -> None:
+        """After an invocation that did a tick's work and met with nothing, book and venue must agree."""
+        scene, quirks = self.scene, self.setting.quirks
+        if self._disturbed or not self._commits or not quirks.honest or not quirks.traits.instant:
+            return
+        if answer["outcome"] in ("busy", "crashed", "500", "superseded") or self._refused != len(scene.venue.refused):
+            return
+        shown = scene.time.now - 6 * SECOND  # what the last look may have shown
+        before = [position for at, position in scene.venue.positions if at <= shown][-1:]
+        self.audit.undisturbed([*before, *(position for at, position in scene.venue.positions if at > shown)])
+
+    def _settle(self) -> None:
+        """From here on nothing fails: the switches say run, the venue is open, and every bar is delivered once."""
+        scene = self.scene
+        scene.time.until(scene.time.now + 240 * SECOND)
+        self._quiet = scene.venue.quiet = True
+        last = (scene.time.now - market.START) // HOUR
+        halted = self.audit.believed.trouble
+        for scope in ("global", "btc"):
+            if not halted or scope == "global":
+                self._flip(Flip("", 0, scope, "run"))
+        answers = []
+        for index in range(last, last + QUIET):
+            scene.time.until(market.opens(index + 1) + 5 * SECOND)
+            self._tell(f"quiet: the scheduler calls for the bar of {moment(market.opens(index)):%d %H:%M}")
+            answers.append(self._invoke(f"q{index}", index))
+            if self.audit.violations:
+                return
+        self.audit.settled(answers[2:])
+        if not self.audit.violations:
+            self._flatten(last + QUIET)
+
+    def _flatten(self, following: int) -> None:
+        """At the very end the operator flattens: within two bars nothing is left."""
+        self._flip(Flip("", 0, "global", "flatten"))
+        for index in (following, following + 1):
+            self.scene.time.until(market.opens(index + 1) + 5 * SECOND)
+            self._tell(f"quiet: the scheduler calls for the bar of {moment(market.opens(index)):%d %H:%M}")
+            self._invoke(f"q{index}", index)
+        if not self.audit.believed.trouble and self.setting.quirks.honest:
+            self.audit.flat()
+
+    def _flip(self, flip: Flip) -> None:
+        if flip.name and (self._quiet or self.audit.believed.trouble):
+            return  # trouble takes a person who has looked
+        document = {"mode": flip.mode, "reason": "", "by": "operator", "at": moment(self.scene.time.now)}
+        self.scene.documents.commit([Write(f"switches/{flip.scope}", document)])
+        self._disturbed += 1
+        self._tell(f"  the operator flips the switch of {flip.scope} to {flip.mode} [{flip.name}]")
+
+    def _tell(self, line: str) -> None:
+        self.told.lines.append((self.scene.time.now, line))
+
+    def _venue_tells(self, line: str) -> None:
+        self._tell(f"      venue: {line}")
+
+
+def _index(bars: Bars) -> int:
+    return int((int(bars.time[-1]) * 1000 - market.START) // HOUR)
+
+
+def _true(bars: Bars, need: int) -> bool:
+    """Whether the last bars are those of the market, all of them."""
+    last = _index(bars) if len(bars) else -1
+    if last < need or len(bars) < need:
+        return False
+    every = market.bars()
+    return bool(
+        np.array_equal(bars.close[-need:], every.close[last + 1 - need : last + 1])
+        and np.array_equal(bars.time[-need:], every.time[last + 1 - need : last + 1])
+    )
+
+
+def played(wish: Wish) -> History:
+    return History(wish).run()
+
+
+def fingerprint(history: History) -> tuple[Any, ...]:
+    """All that happened and all that was written."""
+    return tuple(history.told.lines), tuple(sorted(history.scene.documents.packed().items())), history.ticks
