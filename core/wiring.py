@@ -209,8 +209,9 @@ class App:
 
         password = self._secret("VENUE_API_PASSWORD") if venue.id in ("okx", "bitget") else ""
         return CcxtExchange(
-            venue.id, book.symbol, key, secret, password, self.clock, venue.urls, sandbox=chosen.sandbox
-        )
+            venue.id, book.symbol, key, secret, password, self.clock, venue.urls,
+            sandbox=chosen.sandbox, rules=book.rules,
+        )  # fmt: skip
 
     def _secret(self, name: str) -> str:
         """Raises SettingsError: without it there is nothing to start."""

@@ -193,8 +193,9 @@ def _next(state: BookState, wanted: Intent) -> Order | None:
     if sum(order.status in ("refused", "never_placed") for order in made) < ATTEMPTS - 1:
         attempt = _attempts(state, "stop", wanted.bar)
         return Order(intent=replace(wanted, id=intent_id(wanted.book, wanted.bar, "stop", attempt), attempt=attempt))
+    exits = [order for order in state.orders if (order.intent.leg, order.intent.bar) == ("exit", wanted.bar)]
     attempt = _attempts(state, "exit", wanted.bar)
-    if attempt >= ATTEMPTS:
+    if attempt >= ATTEMPTS + sum(bool(order.filled) for order in exits):  # one that closed a part has not failed
         return None
     name = intent_id(wanted.book, wanted.bar, "exit", attempt)
     return Order(intent=replace(wanted, id=name, leg="exit", attempt=attempt, stop=None))

@@ -96,7 +96,7 @@ def empty() -> Bars:
 
 def pack(bars: Bars) -> bytes:
     """Six little-endian columns, one after the other: 48 bytes a bar."""
-    return b"".join(column.astype(column.dtype.newbyteorder("<")).tobytes() for column in bars.columns())
+    return b"".join(column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes() for column in bars.columns())
 
 
 def unpack(data: bytes) -> Bars:
@@ -123,17 +123,17 @@ def unbroken(bars: Bars, timeframe: str) -> NDArray[np.int64]:
     if not len(bars):
         return np.empty(0, np.int64)
     index = np.arange(len(bars))
-    broken = np.concatenate([[True], np.diff(bars.time) != seconds(timeframe)])
+    broken = np.ones(len(bars), np.bool_)
+    np.not_equal(bars.time[1:] - bars.time[:-1], seconds(timeframe), out=broken[1:])
     return index - np.maximum.accumulate(np.where(broken, index, 0)) + 1
 
 
 def insane(bars: Bars) -> NDArray[np.bool_]:
     """Rows that no honest venue prints: not finite, price not positive, volume negative, high and low not around."""
     o, h, low, c, v = bars.columns()[1:]
-    finite = np.isfinite(o) & np.isfinite(h) & np.isfinite(low) & np.isfinite(c) & np.isfinite(v)
-    with np.errstate(invalid="ignore"):
-        sane = (low > 0) & (low <= np.minimum(o, c)) & (h >= np.maximum(o, c)) & (v >= 0)
-    return ~(finite & sane)
+    with np.errstate(invalid="ignore"):  # no comparison with NaN is true
+        sane = (low > 0) & (low <= np.minimum(o, c)) & (h >= np.maximum(o, c)) & (h < np.inf) & (v >= 0) & (v < np.inf)
+    return ~sane
 
 
 def refusal(window: Bars, bar: datetime, need: int, timeframe: str) -> tuple[str, str] | None:

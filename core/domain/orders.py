@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -114,6 +114,9 @@ class Before(Struct, frozen=True, kw_only=True):
     reserved: Decimal | None = None
 
 
+NOTHING: Final = Before()
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """An intent, and what has become of it. `order_id`: the venue's own name for it, once known. `sent`: the real time
     when it was last about to be sent. `filled`: base coin, from executions. `looks`: how many looks have not told what
@@ -128,7 +131,7 @@ class Order(Struct, frozen=True, kw_only=True):
     looks: int = 0
     looked: datetime | None = None
     recalled: datetime | None = None
-    before: Before = Before()
+    before: Before = NOTHING
     detail: str = ""
 
     @property

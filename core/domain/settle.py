@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from core.domain.bars import epoch, moment, seconds
-from core.domain.orders import ZERO, Execution, Fill, Holding, Listed, Order, Sight, Status, Traits, move
+from core.domain.orders import NOTHING, ZERO, Execution, Fill, Holding, Listed, Order, Sight, Status, Traits, move
 from core.domain.state import Book, BookState, Trade, book_fill, pruned
 
 LOOKS = 6  # looks at which the venue may contradict itself, or us, before a person must look
@@ -43,7 +43,7 @@ def settle(state: BookState, sight: Sight, book: Book, traits: Traits, now: date
     before = {order.intent.id for order in state.orders if not order.ended}
     found = _found(state.orders, sight, traits)
     state, fills, trades = _booked(replace(state, orders=found), sight, book)
-    orders = tuple(_now(order, state, sight, traits, now) for order in state.orders)
+    orders = tuple(_light(_now(order, state, sight, traits, now)) for order in state.orders)
     state = _reconciled(replace(state, orders=orders), sight, now)
     lost = tuple(order for order in orders if order.status == "never_placed" and order.intent.id in before)
     trouble = state.trouble or _trouble(state, sight)
@@ -183,6 +183,11 @@ def _now(order: Order, state: BookState, sight: Sight, traits: Traits, now: date
     if listed is None:
         return _looked(_taken(order), now)
     return _as_listed(order, listed, now)
+
+
+def _light(order: Order) -> Order:
+    """What the venue showed before an order was sent is of use only while it may have to be found by that."""
+    return replace(order, before=NOTHING) if order.before != NOTHING and (order.ended or order.order_id) else order
 
 
 def _taken(order: Order) -> Order:

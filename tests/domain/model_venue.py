@@ -256,7 +256,7 @@ class Drive:
         self.each(self.state, news)
         return seen
 
-    def run(self, bar: datetime = BAR, rounds: int = 24) -> bool:
+    def run(self, bar: datetime = BAR, rounds: int = 40) -> bool:
         """Whether nothing was left to be done before the rounds were over."""
         seen = self.look()
         for _ in range(rounds):

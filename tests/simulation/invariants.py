@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from core.domain.act import ATTEMPTS
 from core.domain.fills import Account
 from core.domain.orders import ZERO, Execution, Intent, Order
 from core.domain.state import Book, BookState, opening
@@ -170,12 +171,19 @@ class Audit:
         if held != abs(self.venue.position):
             return  # a stop has been triggered since
         covered = sum((record.intent.amount - record.executed for record in resting), ZERO)
-        if held and covered < held:
+        if held and covered < held and not self._tried():
             self.wrong(f"a position of {position} has stops of {covered} at the venue")
         if covered > held:
             self.wrong(f"stops of {covered} rest at the venue, for a position of {position}")
         if any(record.intent.side == ("buy" if position > 0 else "sell") for record in resting):
             self.wrong("a stop rests on the wrong side")
+
+    def _tried(self) -> bool:
+        """Whether the book has tried in vain, as often as it may in one bar, and said so."""
+        bar = self.believed.bar
+        failed = [o for o in self.believed.orders if o.intent.bar == bar and o.intent.leg != "entry" and o.ended]
+        told = bar is not None and any(key.endswith(f"{bar:%Y%m%dT%H%M}-unprotected") for key in self.told)
+        return told and sum(not order.filled for order in failed) >= 2 * ATTEMPTS - 1
 
     # -- at the end, when all has been quiet for some bars
 

@@ -28,7 +28,8 @@ class Port:
 
     def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
         names = {order.order_id for order in orders if order.order_id} | {order.intent.id for order in orders}
-        return self._luck.call("look", lambda: self._venue.show(frozenset(names)))
+        nameless = any(not order.order_id for order in orders)  # then what was executed is asked about by its id
+        return self._luck.call("look", lambda: self._venue.show(frozenset(names), nameless))
 
     def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
         return [self._send(order) for order in orders]

@@ -40,7 +40,8 @@ class Flip:
 
 @dataclass(frozen=True)
 class Setting:
-    """`rate`: the share of calls that go wrong; `lost`: of orders sent, while nearly all else goes well. `bars`: how many of them the history has; `first`: the first."""
+    """`rate`: the share of calls that go wrong; `lost`: of orders sent, while nearly all else goes well. `bars`: how
+    many of them the history has; `first`: the first."""
 
     seed: int
     quirks: Quirks

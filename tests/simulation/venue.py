@@ -273,13 +273,14 @@ class Venue:
 
     # -- what it shows
 
-    def show(self, asked: frozenset[str]) -> Sight:
-        """`asked`: order ids and tags that are asked about."""
+    def show(self, asked: frozenset[str], executed: bool = False) -> Sight:
+        """`asked`: order ids and tags that are asked about; `executed`: and every id of which executions are shown."""
         q, now = self.quirks, self.time.now
         as_of = now - self._lag(q.lag_orders)
-        orders = tuple(listed for record in self.records[-SHOWN:] if (listed := self._listed(record, asked, as_of)))
         told = moment(now - self._lag(q.lag_executions))
         executions = tuple(done for done in self.executions[-SHOWN:] if done.at <= told)
+        asked = asked.union(done.order_id for done in executions) if executed else asked
+        orders = tuple(listed for record in self.records[-SHOWN:] if (listed := self._listed(record, asked, as_of)))
         until = now - self._lag(q.lag_position)
         seen = next(position for at, position in reversed(self.positions) if at <= until)
         reserved = sum(
