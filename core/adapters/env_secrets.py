@@ -14,8 +14,8 @@ class EnvSecrets:
         self._environ = environ
 
     def get(self, name: str) -> str:
-        """The secret's value. Raises Missing."""
-        value = self._environ.get(name, "")
+        """The secret's value, without line ends behind it. Raises Missing."""
+        value = self._environ.get(name, "").rstrip("\r\n")
         if not value:
             raise Missing(f"the environment variable {name} is not set: set it to the secret of that name")
         return value

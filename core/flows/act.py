@@ -17,7 +17,7 @@ import msgspec
 
 from core.domain.act import Scene, Step, answered, plan, sent, unprotected
 from core.domain.bars import Bars
-from core.domain.decide import Mode, effective, mode_of
+from core.domain.decide import Mode, effective, mode_of, permits
 from core.domain.orders import Order, Sight
 from core.domain.settle import News, expected, resumed, settle
 from core.domain.state import Book, BookState
@@ -154,13 +154,18 @@ def go_on(standing: Standing, bars: Bars) -> Document:
 
 
 def carry_out(standing: Standing, step: Step, bars: Bars) -> Document:
-    """Takes `step`, which is written down already, and those that follow from it, until nothing is left to be done."""
+    """Takes `step`, which is written down already, and those that follow from it, until nothing is left to be done.
+
+    Raises Unavailable when the lease is nearly over before that: then the next call goes on.
+    """
     for _ in range(ROUNDS):
-        if step.act == "none" or standing.run.time_left() < step.wait_s:
+        if step.act == "none":
+            return _finish(standing)
+        if standing.run.time_left() < step.wait_s:
             break
         standing = _done(standing, step)
         if not standing.run.world.exchange.traits.instant:
-            break
+            return _finish(standing)
         try:
             standing = _look(standing, bars, step.wait_s)
         except Unavailable:
@@ -169,7 +174,20 @@ def carry_out(standing: Standing, step: Step, bars: Bars) -> Document:
         if standing.run.nearly_over():
             break
         standing, step = _next(standing)
+    if left := _left(standing):
+        _put_down(standing)
+        raise Unavailable(f"book {standing.book.id}: time was up with {left} left to be done; the next call goes on")
     return _finish(standing)
+
+
+def _left(standing: Standing) -> str:
+    """What of this bar has not been done, and can still be: "" if nothing."""
+    state = standing.state
+    if state.trouble:
+        return ""
+    unsent = [order.intent.leg for order in state.orders if order.status in ("planned", "sent")]
+    bare = unprotected(state, standing.book, standing.run.world.exchange.traits) and permits(standing.mode, "stop")
+    return ", ".join([*unsent, *(["a stop"] if bare else [])])
 
 
 def _done(standing: Standing, step: Step) -> Standing:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -22,6 +25,7 @@ from tests.venues.faults import KINDS as FAULTS
 from tests.venues.faults import Fault, FaultKind
 
 CANCEL = "/v1/user/spot/cancel_order"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -62,6 +66,26 @@ def test_a_window_that_bitbank_does_not_allow_is_refused_at_once(window_ms: int,
 def test_its_keys_are_not_in_its_name(on_margin: Bench) -> None:
     on_margin.look()
     assert not any(secret in repr(on_margin.exchange) for secret in ("KEYKEYKEY", "SECRETSECRET"))
+
+
+COLD = """
+import sys
+from pathlib import Path
+from core.wiring import app
+live = app(Path("config/live.toml"), {"VENUE_API_KEY": "key", "VENUE_API_SECRET": "secret", **SETTINGS})
+world = live.world("btc-jpy-1h")
+assert type(world.exchange).__name__ == "BitbankExchange"
+assert world.exchange.traits.notes
+sys.exit(", ".join(sorted({"ccxt", "requests", "pandas", "scipy"} & sys.modules.keys())) or 0)
+"""
+
+
+def test_wiring_a_live_book_does_not_import_ccxt(tmp_path: Path) -> None:
+    models = {"HOURHAND__MODELS__BACKEND": "dir", "HOURHAND__MODELS__PATH": str(tmp_path / "models")}
+    state = {"HOURHAND__STATE__BACKEND": "sqlite", "HOURHAND__STATE__PATH": str(tmp_path / "state.db")}
+    code = COLD.replace("SETTINGS", repr({**models, **state}))
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 # A life
@@ -116,11 +140,11 @@ def test_a_stop_that_was_hit_is_told_with_its_execution(on_margin: Bench) -> Non
     assert sight.executions[-1].price == stop.intent.stop
 
 
-def test_a_quiet_look_takes_seven_questions_and_the_next_one_six(on_margin: Bench) -> None:
+def test_a_quiet_look_takes_eight_questions_and_the_next_one_six(on_margin: Bench) -> None:
     on_margin.look()
-    assert len(on_margin.url.requests) == 7
+    assert len(on_margin.url.requests) == 8
     on_margin.look()
-    assert len(on_margin.url.requests) == 13
+    assert len(on_margin.url.requests) == 14
     on_margin.engine.clock.advance(3600)
     on_margin.look()
     assert sum(request.path == "/spot/pairs" for request in on_margin.url.requests) == 2
@@ -279,6 +303,17 @@ def test_an_order_is_signed_with_the_time_at_which_it_was_written_down(on_margin
     signed = int(sent.headers["access-request-time"])
     assert signed == round(order.sent.timestamp() * 1000)
     assert int(later.headers["access-request-time"]) == signed + 3000
+
+
+@pytest.mark.parametrize("window_ms", [1500, 5000, 60_000])
+def test_the_window_that_is_counted_with_is_the_one_that_the_venue_is_told(on_margin: Bench, window_ms: int) -> None:
+    urls = dict.fromkeys(("public", "private", "markets"), on_margin.url)
+    made = BitbankExchange("BTC/JPY", "KEYKEYKEY", "SECRETSECRET", on_margin.clock, urls, window_ms=window_ms)
+    assert made.traits.window_s > window_ms / 1000 + 1
+    made.submit("btc", [on_margin.order()])
+    (sent,) = on_margin.url.asked("POST", ORDER)
+    assert (sent.headers["access-time-window"], sent.status) == (str(window_ms), 200)
+    assert "access-nonce" not in sent.headers
 
 
 def test_an_order_that_was_written_down_too_long_ago_is_not_sent(on_margin: Bench) -> None:

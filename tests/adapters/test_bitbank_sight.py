@@ -374,6 +374,43 @@ def test_the_state_of_market_and_account_bars_new_risk(
     assert said in on_margin.look().barred
 
 
+STATE = "/spot/status"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"status": "HALT"}, "halted this pair"),
+        ({"status": "VERY_BUSY", "min_amount": "0.5"}, "VERY_BUSY and takes no orders under 0.5"),
+        ({"status": "BUSY"}, ""),
+        ({"pair": "eth_jpy"}, "how the exchange stands is not known"),
+        ({"min_amount": "some"}, "how the exchange stands is not known"),
+    ],
+)
+def test_the_state_of_the_exchange_bars_new_risk(on_margin: Bench, row: dict[str, str], said: str) -> None:
+    on_margin.venue.edits[STATE] = lambda data: {"statuses": [{**data["statuses"][0], **row}]}
+    barred = on_margin.look().barred
+    assert said in barred if said else barred == ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=["html", "empty", "list", "no data", "dropped"])
+def test_where_the_state_of_the_exchange_cannot_be_read_new_risk_is_barred_and_the_rest_is_seen(
+    on_margin: Bench, page: Fault
+) -> None:
+    entry = on_margin.place()
+    on_margin.url.faults.always(f"GET *{STATE}", page)
+    sight = on_margin.look(entry)
+    assert (sight.position, len(sight.executions)) == (Decimal("0.1"), 1)
+    assert "how the exchange stands is not known" in sight.barred
+
+
+def test_maintenance_is_told_by_name_and_no_position_is_made_up(on_margin: Bench) -> None:
+    on_margin.url.faults.always("GET /v1/user/*", Fault("maintenance"))
+    with pytest.raises(Unavailable, match="under maintenance"):
+        on_margin.look()
+    assert sum(request.path.startswith("/v1/user/") for request in on_margin.url.requests) == 1
+
+
 def test_long_and_short_at_once_are_netted_and_bar_new_risk(on_margin: Bench) -> None:
     on_margin.place("entry", "buy", "0.3")
     on_margin.place("entry", "sell", "0.1")

@@ -203,13 +203,18 @@ def test_a_code_of_the_closed_list_is_a_refusal_and_nothing_more_is_sent(code: i
     assert answers[1].detail.startswith("not sent")
 
 
-def test_a_request_is_signed_with_the_time_at_which_it_was_written_down() -> None:
+def test_the_venue_itself_lets_an_order_expire_by_the_time_at_which_it_was_written_down() -> None:
     with bybit() as at:
-        late = replace(ENTRY, sent=datetime.now(UTC) - timedelta(seconds=20))
-        (placed,) = at.exchange.submit("b", [late])
+        at.look()
+        at.url.faults.next(CREATE, Fault("skew", seconds=4))
+        sent = datetime.now(UTC) - timedelta(seconds=2)
+        (late,) = at.exchange.submit("b", [replace(ENTRY, sent=sent)])
         assert at.engine.accepted() == []
+        (asked,) = at.url.asked("POST", "/v5/order/create")
+        assert asked.headers["x-bapi-timestamp"] == str(round(sent.timestamp() * 1000))
+        at.url.faults.next(CREATE, Fault("skew", seconds=2))
         assert at.submit(ENTRY) == ["placed"]
-    assert (placed.outcome, "10002" in placed.detail) == ("refused", True)
+    assert (late.outcome, "10002" in late.detail) == ("refused", True)
 
 
 @pytest.mark.parametrize("amount", ["0.0005", "0.0105"])
@@ -311,8 +316,9 @@ def test_lot_tick_and_minimums_are_the_venues() -> None:
 @pytest.mark.parametrize("venue_id", VENUES)
 def test_numbers_are_as_the_venue_wrote_them(venue_id: str) -> None:
     with venue(venue_id, YEN if venue_id in {"bittrade", "bitflyer"} else SPOT, {}) as (_, at):
-        assert at._ccxt.parse_json('{"a": 0.10000000000000000001}') == {"a": "0.10000000000000000001"}
-        assert at._ccxt.parse_number("0.10000000000000000001") == "0.10000000000000000001"
+        ccxt = at._line.exchange
+        assert ccxt.parse_json('{"a": 0.10000000000000000001}') == {"a": "0.10000000000000000001"}
+        assert ccxt.parse_number("0.10000000000000000001") == "0.10000000000000000001"
 
 
 @pytest.mark.parametrize(

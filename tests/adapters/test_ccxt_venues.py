@@ -447,6 +447,7 @@ FLY: dict[str, Found] = {
         {"product_code": "BTC_JPY", "market_type": "Spot"}, {"product_code": "FX_BTC_JPY", "market_type": "FX"},
     ],
     "GET /v1/getmarkets/usa": [], "GET /v1/getmarkets/eu": [],
+    "GET /v1/getboardstate": {"health": "NORMAL", "state": "RUNNING", "data": {}},
     "GET /v1/me/getchildorders": [], "GET /v1/me/getexecutions": [], "GET /v1/me/getpositions": [],
     "GET /v1/me/getbalance": [{"currency_code": "BTC", "amount": 10.24, "available": 4.12}],
     "POST /v1/me/sendchildorder": {"child_order_acceptance_id": "JRF20240501-1"},

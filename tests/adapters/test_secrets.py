@@ -93,3 +93,9 @@ def test_a_name_that_is_no_name_is_never_asked_for(name: str) -> None:
     with scripted(payload(b"x")) as server, pytest.raises(ValueError, match="not a secret's name"):
         GcpSecrets("p", server.host).get(name)
     assert server.asked == []
+
+
+def test_a_line_end_behind_a_variable_is_not_part_of_it() -> None:
+    assert EnvSecrets({"VENUE_API_KEY": f"{VALUE}\r\n"}).get("VENUE_API_KEY") == VALUE
+    with pytest.raises(Missing):
+        EnvSecrets({"VENUE_API_KEY": "\n"}).get("VENUE_API_KEY")

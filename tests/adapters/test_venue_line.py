@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.adapters.venue_line import NOT_SENT, Codes, Fault, Kind, Line, Refused, Unknown, item, name_of, number
+from core.adapters.venue_line import NOT_SENT, Codes, Fault, Kind, Line, Refused, Unknown
 from core.adapters.venue_line.pace import COOL_S, COOLEST_S, FAILURES, Breaker, Bucket
 from core.adapters.venue_line.trouble import MEANING
 from core.ports import Unavailable
@@ -147,6 +147,19 @@ def test_a_read_is_tried_again_until_it_is_answered() -> None:
         assert len(venue.asked) == 3
     assert len(clock.slept) == 2
     assert 0 <= clock.slept[0] <= 0.5 and 0 <= clock.slept[1] <= 1
+
+
+def test_pauses_between_tries_are_drawn_anew_each_time_and_may_grow() -> None:
+    pauses: list[list[float]] = [[], []]
+    with scripted(None) as venue:
+        for _ in range(20):
+            clock = Waiting()
+            with pytest.raises(Fault):
+                ask(line_to(venue.host, clock))
+            for drawn, slept in zip(pauses, clock.slept, strict=True):
+                drawn.append(slept)
+    assert [len(set(drawn)) for drawn in pauses] == [20, 20]
+    assert max(pauses[0]) <= 0.5 < max(pauses[1]) <= 1
 
 
 def test_a_read_is_tried_no_more_often_than_it_was_said() -> None:
@@ -343,6 +356,45 @@ def test_no_second_sees_more_requests_than_are_allowed(per_s: int, pauses: list[
     assert all(b - a >= timedelta(seconds=1) for a, b in zip(taken, taken[per_s:], strict=False))
 
 
+@given(st.integers(1, 5), st.integers(5, 12), st.lists(st.floats(0, 20), max_size=60))
+def test_no_minute_sees_more_requests_than_are_allowed(per_s: int, per_min: int, pauses: list[float]) -> None:
+    clock = FixedClock(START)
+    bucket, taken = Bucket(clock, per_s, per_min), []
+    for pause in pauses:
+        clock.advance(timedelta(seconds=pause))
+        bucket.take()
+        taken.append(clock.now())
+    for count, span in ((per_s, 1), (per_min, 60)):
+        assert all(b - a >= timedelta(seconds=span) for a, b in zip(taken, taken[count:], strict=False))
+
+
+class Crowded(FixedClock):
+    """Somebody else wants a token of `bucket` while the first one sleeps; `until`: to when each wanted to sleep."""
+
+    def __init__(self) -> None:
+        super().__init__(START)
+        self.bucket = Bucket(self, 1)
+        self.other: threading.Thread | None = None
+        self.until: list[datetime] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.until.append(self.now() + timedelta(seconds=seconds))
+        if self.other is None:
+            self.other = threading.Thread(target=self.bucket.take, daemon=True)
+            self.other.start()
+            self.other.join(0.2)
+        super().sleep(seconds)
+
+
+def test_two_that_wait_for_a_token_do_not_get_the_same_one() -> None:
+    clock = Crowded()
+    clock.bucket.take()
+    clock.bucket.take()
+    assert clock.other is not None
+    clock.other.join(10)
+    assert clock.until == [START + timedelta(seconds=1), START + timedelta(seconds=2)]
+
+
 def test_a_clock_that_is_set_back_costs_a_second_at_most() -> None:
     clock = Waiting()
     bucket = Bucket(clock, 1)
@@ -365,6 +417,18 @@ def test_reads_do_not_use_up_the_turns_of_writes() -> None:
         assert clock.slept == [1]
 
 
+def test_a_line_keeps_to_what_is_allowed_in_a_minute() -> None:
+    clock = Waiting()
+    with scripted(FINE) as venue:
+        line = line_to(venue.host, clock, reads_per_min=3, writes_per_min=2)
+        for way, count in ((ask, 3), (place, 2)):
+            clock.slept.clear()
+            for _ in range(count + 1):
+                clock.advance(timedelta(seconds=2))
+                way(line)
+            assert clock.slept == [60 - 2 * count]
+
+
 class Meanwhile(Waiting):
     """Does something else while somebody sleeps."""
 
@@ -378,6 +442,16 @@ class Meanwhile(Waiting):
         other.start()
         other.join(10)
         assert not other.is_alive()
+
+
+def test_a_write_goes_through_while_a_read_waits_for_its_turn() -> None:
+    placed: list[Any] = []
+    with scripted(FINE) as venue:
+        line = line_to(venue.host, Meanwhile(lambda: placed.append(place(line))))
+        for _ in range(11):
+            ask(line)
+    assert len(placed) == 1
+    assert [request.method for request in venue.asked] == [*["GET"] * 10, "POST", "GET"]
 
 
 def test_a_write_goes_through_while_a_read_waits_for_its_next_try() -> None:
@@ -485,43 +559,3 @@ def test_no_message_and_no_traceback_tells_a_key_a_secret_or_a_signature(
             for secret in (KEY, SECRET, "abc123", "Signature=", "pAsSwOrD"):
                 assert secret not in told
         assert venue.asked
-
-
-# Reading answers
-
-ROW = {"id": 7, "name": "btc", "price": "0.10", "flag": True, "rows": [], "empty": "", "none": None, "nan": "NaN"}
-
-
-def test_a_number_is_read_as_it_was_written() -> None:
-    assert str(number(ROW, "price", "row")) == "0.10"
-    assert number(ROW, "id", "row") == 7
-
-
-@pytest.mark.parametrize("name", ["missing", "name", "flag", "rows", "empty", "none", "nan"])
-def test_what_is_no_number_is_no_answer(name: str) -> None:
-    with pytest.raises(Unavailable, match=f"row: .*{name}"):
-        number(ROW, name, "row")
-
-
-@pytest.mark.parametrize("name", ["missing", "flag", "rows", "empty", "none"])
-def test_what_is_no_name_is_no_answer(name: str) -> None:
-    assert (name_of(ROW, "name", "row"), name_of(ROW, "id", "row")) == ("btc", "7")
-    with pytest.raises(Unavailable, match=f"row: .*{name}"):
-        name_of(ROW, name, "row")
-
-
-@pytest.mark.parametrize(("name", "kind"), [("missing", list), ("rows", dict), ("flag", int), ("id", bool)])
-def test_a_field_of_another_type_is_no_answer(name: str, kind: type) -> None:
-    assert item(ROW, "rows", list, "row") == []
-    assert item(ROW, "flag", bool, "row") is True
-    with pytest.raises(Unavailable, match=f"row: .*{name}"):
-        item(ROW, name, kind, "row")
-
-
-@pytest.mark.parametrize("row", [None, [], "text", 7])
-def test_a_row_that_is_no_object_is_no_answer(row: Any) -> None:
-    for read in (number, name_of):
-        with pytest.raises(Unavailable):
-            read(row, "id", "row")
-    with pytest.raises(Unavailable):
-        item(row, "id", int, "row")

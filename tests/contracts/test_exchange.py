@@ -1,340 +1,410 @@
-"""What every Exchange promises: orders placed once, whatever is repeated or lost, and an account that tells it all."""
+"""What every Exchange promises, as far as its traits go: orders placed once, whatever is repeated or lost, and looks
+that tell it all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from functools import reduce
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from core.adapters.paper_exchange import PaperExchange
-from core.adapters.sqlite_state import SqliteState
-from core.domain.bars import Bars, epoch, moment
-from core.domain.fills import Account, Costs, apply
-from core.domain.orders import Holding, Intent, Leg, Rules, Side, intent_id
-from core.ports import Document, Exchange, StateStore, Unavailable, Versioned, Watch, Write
-from tests.fakes import MemoryState
+from core.domain.orders import Execution, Order, Side, Sight, Traits
+from core.domain.risk import Policy
+from core.domain.settle import settle
+from core.domain.state import Book, BookState, opening
+from core.ports import Unavailable
+from tests.contracts.exchange_benches import CASES, RULES, Case
+from tests.contracts.exchange_desk import AMOUNT, HIGH, LOW, Desk, found, listed, of, opened, signed
 
-START = datetime(2024, 5, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-RULES = Rules(lot=Decimal("0.001"), tick=Decimal("0.1"), minimum_amount=Decimal("0.001"))
-OPENING = Holding(cash=Decimal(10000))
+BOOK = Book(id="btc", symbol="BTC", policy=Policy(capital=Decimal(10_000)), rules=RULES)
 
 
-class Bench(Protocol):
-    """A venue to try adapters on: a market that moves when told, and lines that break when told."""
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    case: Case = request.param
+    with case.bench(tmp_path) as bench:
+        yield Desk(bench)
 
-    bars: Bars
 
-    def open(self) -> Exchange:
-        """The exchange once more, as another process would open it."""
-        ...
+def where(holds: Callable[[Traits], bool]) -> pytest.MarkDecorator:
+    """Only the venues that can, or cannot, do something."""
+    cases = [case for case in CASES if holds(case.traits)]
+    assert cases
+    return pytest.mark.parametrize("desk", cases, indirect=True, ids=lambda case: case.name)
 
-    def move(self, opened: float, high: float, low: float, close: float) -> None:
-        """The next bar of the market, up to its close."""
-        ...
 
-    def cut(self) -> None:
-        """From now on the venue cannot be reached."""
-        ...
+# --- looking and placing --------------------------------------------------------------------------------------------
 
-    def lose_answers(self) -> None:
-        """From now on orders arrive, and what is said to them is lost."""
-        ...
 
-    def mend(self) -> None: ...
+def test_a_new_account_has_no_orders_and_no_executions(desk: Desk) -> None:
+    sight = desk.look()
+    assert (sight.position, sight.orders, sight.executions, sight.barred) == (desk.bench.outside, (), (), "")
 
 
-class Line:
-    """A StateStore behind a line that can be cut."""
+def test_traits_are_fixed_and_ask_nobody(desk: Desk) -> None:
+    desk.look()
+    desk.bench.cut()
+    assert desk.exchange.traits == desk.traits == desk.bench.open().traits
 
-    def __init__(self, state: StateStore) -> None:
-        self._state, self.down, self.mute = state, False, False
 
-    def read(self, keys: Sequence[str]) -> Mapping[str, Versioned]:
-        self._check()
-        return self._state.read(keys)
+def test_an_order_is_shown_from_the_moment_it_is_placed(desk: Desk) -> None:
+    desk.look()
+    order = desk.place(desk.order())
+    sight = desk.look(order)
+    shown = listed(order, sight)
+    assert (shown.side, shown.amount, shown.kind, shown.stop) == ("buy", AMOUNT, "market", None)
+    assert (shown.status == "open", sight.executions == ()) == (not desk.traits.instant, not desk.traits.instant)
+    assert found(order, sight, desk.traits) == order.order_id
 
-    def commit(self, writes: Sequence[Write], watch: Watch | None = None) -> Mapping[str, str]:
-        self._check()
-        versions = self._state.commit(writes, watch)
-        if self.mute:
-            raise Unavailable("the answer was lost")
-        return versions
 
-    def scan(self, collection: str, since: str = "", until: str = "\uffff") -> Iterator[tuple[str, Document]]:
-        self._check()
-        return self._state.scan(collection, since, until)
+def test_an_entry_becomes_executions_of_its_order_and_a_position(desk: Desk) -> None:
+    order = desk.trade("entry", "buy")
+    sight = desk.look(order)
+    done, shown = of(order, sight), listed(order, sight)
+    assert done == sight.executions and {each.side for each in done} == {"buy"}
+    assert AMOUNT * (1 - RULES.taker) <= signed(sight) <= AMOUNT
+    assert shown.executed == signed(sight)
+    assert shown.status == ("filled" if signed(sight) == AMOUNT else "cancelled")
 
-    def _check(self) -> None:
-        if self.down:
-            raise Unavailable("the line is cut")
 
+def test_an_exit_leaves_nothing(desk: Desk) -> None:
+    entry = desk.trade("entry", "buy")
+    leave = desk.trade("exit", "sell", desk.held())
+    assert desk.held() == 0
+    sight = desk.look()
+    assert [done.order_id for done in sight.executions] == [entry.order_id, leave.order_id]
+    assert sight.barred == ""
 
-def one_bar(at: datetime, opened: float, high: float, low: float, close: float) -> Bars:
-    columns = [np.array([value]) for value in (opened, high, low, close, 1.0)]
-    return Bars(np.array([epoch(at)], np.int64), *columns)
 
+@where(lambda traits: traits.short)
+def test_a_short_is_a_position_below_zero(desk: Desk) -> None:
+    desk.trade("entry", "sell")
+    assert desk.look().position == -AMOUNT
+    desk.trade("exit", "buy")
+    sight = desk.look()
+    assert [done.side for done in sight.executions] == ["sell", "buy"]
+    assert (sight.position, sight.barred) == (0, "")
 
-class PaperBench:
-    def __init__(self, state: StateStore) -> None:
-        self._line = Line(state)
-        self.bars = one_bar(START, 40_000.0, 40_100.0, 39_900.0, 40_000.0)
 
-    def open(self) -> Exchange:
-        return PaperExchange(self._line, OPENING, RULES, Costs())
+@where(lambda traits: not traits.short)
+def test_nobody_sells_what_they_do_not_have(desk: Desk) -> None:
+    desk.look()
+    assert desk.outcomes(desk.order("entry", "sell", desk.bench.outside + AMOUNT)) == ["refused"]
+    assert desk.bench.taken() == 0
 
-    def move(self, opened: float, high: float, low: float, close: float) -> None:
-        new = one_bar(moment(self.bars.time[-1]) + HOUR, opened, high, low, close)
-        pairs = zip(self.bars.columns(), new.columns(), strict=True)
-        self.bars = Bars(*(np.concatenate(pair) for pair in pairs))  # type: ignore[arg-type]
 
-    def cut(self) -> None:
-        self._line.down = True
+@pytest.mark.parametrize("amount", ["0.0005", "500"], ids=["less than the least", "more than the money"])
+def test_an_order_that_cannot_be_is_refused_and_not_unknown(desk: Desk, amount: str) -> None:
+    desk.look()
+    refused = desk.bench.judges
+    assert desk.outcomes(desk.order(amount=amount)) == ["refused" if refused else "placed"]
+    assert desk.bench.taken() == (0 if refused else 1)
 
-    def lose_answers(self) -> None:
-        self._line.mute = True
 
-    def mend(self) -> None:
-        self._line.down = self._line.mute = False
+def test_answers_come_in_the_order_of_the_orders(desk: Desk) -> None:
+    desk.look()
+    orders = [desk.order(amount=amount, attempt=attempt) for attempt, amount in enumerate(("0.3", "0.1", "0.2"))]
+    answers = desk.submit(*orders)
+    placed = [replace(order, order_id=answer.order_id) for order, answer in zip(orders, answers, strict=True)]
+    sight = desk.look(*placed)
+    assert [listed(order, sight).amount for order in placed] == [order.intent.amount for order in orders]
 
 
-def paper_in_memory(folder: Path) -> Bench:
-    return PaperBench(MemoryState())
+def test_nothing_to_submit_is_nothing(desk: Desk) -> None:
+    before = desk.look()
+    assert desk.submit() == []
+    assert desk.look() == before
 
 
-def paper_in_sqlite(folder: Path) -> Bench:
-    return PaperBench(SqliteState(folder / "state.db"))
-
-
-BENCHES: list[Callable[[Path], Bench]] = [paper_in_memory, paper_in_sqlite]
-
-
-@pytest.fixture(params=BENCHES, ids=lambda factory: factory.__name__)
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    made: Bench = request.param(tmp_path)
-    return made
-
-
-def order(bench: Bench, leg: Leg, side: Side, amount: str, stop: str | None = None, book: str = "btc") -> Intent:
-    """An order decided on the newest bar."""
-    bar = moment(bench.bars.time[-1])
-    return Intent(
-        id=intent_id(book, bar, leg),
-        book=book,
-        bar=bar,
-        leg=leg,
-        side=side,
-        amount=Decimal(amount),
-        stop=None if stop is None else Decimal(stop),
-    )
-
-
-def entry(bench: Bench, side: Side = "buy", book: str = "btc") -> Intent:
-    return order(bench, "entry", side, "0.1", "39000" if side == "buy" else "41000", book)
-
-
-def look(bench: Bench, exchange: Exchange, book: str = "btc") -> Account:
-    return exchange.look(book, bench.bars)
-
-
-def placed(bench: Bench, exchange: Exchange, *intents: Intent) -> None:
-    """Submits, as a tick does: after a look, and once."""
-    look(bench, exchange, intents[0].book)
-    answers = exchange.submit(intents[0].book, intents)
-    assert [(answer.intent, answer.outcome) for answer in answers] == [(intent.id, "placed") for intent in intents]
-
-
-def quiet(bench: Bench) -> None:
-    bench.move(40_000.0, 40_100.0, 39_900.0, 40_000.0)
-
-
-def held(bench: Bench) -> tuple[Exchange, Intent]:
-    """An exchange on which a long was entered and filled."""
-    exchange, intent = bench.open(), entry(bench)
-    placed(bench, exchange, intent)
-    quiet(bench)
-    return exchange, intent
-
-
-# --- placing --------------------------------------------------------------------------------------------------------
-
-
-def test_a_new_account_holds_its_cash_and_nothing_else(bench: Bench) -> None:
-    account = look(bench, bench.open())
-    assert (account.holding, account.fills, account.pending) == (OPENING, (), ())
-
-
-def test_an_entry_is_filled_once_the_market_moves_on(bench: Bench) -> None:
-    exchange, intent = held(bench)
-    account = look(bench, exchange)
-    (fill,) = account.fills
-    assert fill.id.startswith(intent.id)
-    assert fill.bar == moment(bench.bars.time[-1])
-    assert (fill.side, fill.amount, fill.cause) == ("buy", Decimal("0.1"), "entry")
-    assert (account.holding.position, account.holding.stop) == (Decimal("0.1"), Decimal(39000))
-    assert account.pending == ()
-
-
-def test_an_order_is_known_from_the_moment_it_is_placed(bench: Bench) -> None:
-    exchange, intent = bench.open(), entry(bench)
-    assert intent.id not in look(bench, exchange).known
-    placed(bench, exchange, intent)
-    account = look(bench, exchange)
-    assert intent.id in account.known
-    assert (account.pending, account.fills) == ((intent,), ())
-
-
-def test_an_exit_leaves_nothing(bench: Bench) -> None:
-    exchange, _ = held(bench)
-    placed(bench, exchange, order(bench, "exit", "sell", "0.1"))
-    quiet(bench)
-    account = look(bench, exchange)
-    assert (account.holding.position, account.holding.stop) == (0, None)
-    assert [fill.cause for fill in account.fills] == ["entry", "exit"]
-
-
-def test_a_reversal_is_answered_leg_by_leg_and_turns_the_position(bench: Bench) -> None:
-    exchange, _ = held(bench)
-    placed(bench, exchange, order(bench, "exit", "sell", "0.1"), entry(bench, "sell"))
-    quiet(bench)
-    account = look(bench, exchange)
-    assert account.holding.position == Decimal("-0.1")
-    assert [fill.cause for fill in account.fills] == ["entry", "exit", "entry"]
-
-
-def test_the_stop_rests_at_the_venue_and_needs_no_tick(bench: Bench) -> None:
-    exchange, _ = held(bench)
-    look(bench, exchange)
-    bench.move(39_500.0, 39_600.0, 38_500.0, 38_600.0)
-    quiet(bench)
-    quiet(bench)
-    account = look(bench, exchange)
-    assert (account.holding.position, account.holding.stop) == (0, None)
-    assert account.fills[-1].cause == "stop"
-    assert account.fills[-1].price <= 39_000
-
-
-def test_an_exit_that_comes_after_the_stop_opens_nothing(bench: Bench) -> None:
-    exchange, _ = held(bench)
-    leave = order(bench, "exit", "sell", "0.1")
-    bench.move(39_500.0, 39_600.0, 38_500.0, 38_600.0)  # the stop fires before the order arrives
-    placed(bench, exchange, leave)
-    quiet(bench)
-    account = look(bench, exchange)
-    assert account.holding.position == 0
-    assert [fill.cause for fill in account.fills] == ["entry", "stop"]
-
-
-def test_nothing_to_submit_is_nothing(bench: Bench) -> None:
-    exchange = bench.open()
-    before = look(bench, exchange)
-    assert list(exchange.submit("btc", [])) == []
-    assert look(bench, exchange) == before
+def test_what_is_charged_is_told_exactly(desk: Desk) -> None:
+    orders = [desk.trade("entry", "buy"), desk.trade("exit", "sell", "0.099")]
+    sight = desk.look()
+    for order in orders:
+        (done,) = of(order, sight)
+        assert done.fee == order.intent.amount * done.price * RULES.taker
 
 
 # --- once -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("again", ["same", "other"], ids=["same process", "another process"])
-@pytest.mark.parametrize("filled", [False, True], ids=["waiting", "filled"])
-def test_an_order_submitted_again_is_placed_and_not_doubled(bench: Bench, again: str, filled: bool) -> None:
-    exchange, intent = bench.open(), entry(bench)
-    placed(bench, exchange, intent)
-    if filled:
-        quiet(bench)
-    placed(bench, exchange if again == "same" else bench.open(), intent)
-    quiet(bench)
-    account = look(bench, bench.open())
-    assert account.holding.position == Decimal("0.1")
-    assert len(account.fills) == 1
+@pytest.mark.parametrize("again", ["in one call", "in the same process", "in another process"])
+@where(lambda traits: traits.identity == "id")
+def test_an_open_order_sent_again_is_placed_and_not_doubled(desk: Desk, again: str) -> None:
+    order = desk.lasting()
+    before = desk.bench.taken()
+    if again == "in one call":
+        answers = desk.submit(order, order)
+    else:
+        answers = desk.submit(order)
+        other = desk if again == "in the same process" else Desk(desk.bench)
+        other.look()
+        answers += other.submit(order)
+    assert [answer.outcome for answer in answers] == ["placed", "placed"]
+    assert len({answer.order_id for answer in answers}) == 1
+    assert desk.bench.taken() == before + 1
 
 
-def test_the_same_order_twice_in_one_call_is_one(bench: Bench) -> None:
-    exchange, intent = bench.open(), entry(bench)
-    placed(bench, exchange, intent, intent)
-    quiet(bench)
-    assert len(look(bench, exchange).fills) == 1
+@where(lambda traits: traits.lasting_ids)
+def test_an_order_that_is_over_sent_again_is_placed_and_not_doubled(desk: Desk) -> None:
+    order = desk.trade("entry", "buy")
+    before = desk.look(order)
+    assert desk.outcomes(order) == ["placed"]
+    desk.execute()
+    assert desk.look(order) == before
+    assert desk.bench.taken() == 1
 
 
-def test_the_account_outlives_the_process(bench: Bench) -> None:
-    exchange, _ = held(bench)
-    assert look(bench, bench.open()) == look(bench, exchange)
+@where(lambda traits: traits.identity != "id")
+def test_an_order_sent_twice_is_seen_twice(desk: Desk) -> None:
+    desk.look()
+    order = desk.order()
+    answers = desk.submit(order, order)
+    desk.execute()
+    assert set(desk.look().ids) == {answer.order_id for answer in answers}
+    assert len(answers) == desk.bench.taken() == 2
 
 
-def test_looking_again_shows_the_same(bench: Bench) -> None:
-    exchange, _ = held(bench)
-    first = look(bench, exchange)
-    assert look(bench, exchange) == first == look(bench, exchange)
+def test_every_look_of_every_process_shows_the_same(desk: Desk) -> None:
+    order = desk.trade("entry", "buy")
+    first = desk.look(order)
+    assert desk.look(order) == first == Desk(desk.bench).look(order)
 
 
-def test_the_holding_is_what_the_fills_make_of_the_opening(bench: Bench) -> None:
-    exchange, _ = held(bench)
-    placed(bench, exchange, order(bench, "exit", "sell", "0.1"), entry(bench, "sell"))
-    bench.move(40_500.0, 41_500.0, 40_000.0, 41_200.0)
-    quiet(bench)
-    account = look(bench, exchange)
-    assert [fill.cause for fill in account.fills] == ["entry", "exit", "entry", "stop"]
-    assert len({fill.id for fill in account.fills}) == 4
-    assert reduce(lambda holding, fill: apply(holding, fill)[0], account.fills, OPENING) == account.holding
+def test_what_was_placed_is_not_lost_to_another_process(desk: Desk) -> None:
+    """Both looked before either sent: the second may learn that it was overtaken, and the first need not care."""
+    other = Desk(desk.bench)
+    desk.look()
+    other.look()
+    answers = [*desk.submit(desk.order()), *other.submit(other.order(attempt=1))]
+    desk.execute()
+    placed = {answer.order_id for answer in answers if answer.outcome == "placed"}
+    assert answers[0].order_id in placed
+    assert set(Desk(desk.bench).look().ids) == placed
 
 
-def test_books_do_not_touch_each_other(bench: Bench) -> None:
-    exchange = bench.open()
-    placed(bench, exchange, entry(bench))
-    placed(bench, exchange, entry(bench, "sell", book="eth"))
-    quiet(bench)
-    assert look(bench, exchange).holding.position == Decimal("0.1")
-    assert look(bench, exchange, "eth").holding.position == Decimal("-0.1")
+def test_what_was_executed_stays_as_it_was_told(desk: Desk) -> None:
+    told: list[tuple[Execution, ...]] = []
+    for leg, side in (("entry", "buy"), ("exit", "sell"), ("entry", "buy"), ("exit", "sell")):
+        desk.trade(leg, side, "0.09")  # type: ignore[arg-type]
+        desk.quiet()
+        told.append(desk.look().executions)
+    assert [len(each) for each in told] == [1, 2, 3, 4]
+    assert all(told[-1][: len(each)] == each for each in told)
+
+
+# --- stops ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_brings_its_stop_along_only_where_the_traits_say_so(desk: Desk) -> None:
+    desk.trade("entry", "buy")
+    assert opened(desk.look()) == []
+    desk.bench.move(float(LOW) - 500)
+    assert (desk.held() == 0) == (desk.traits.stops == "attached")
+
+
+@where(lambda traits: traits.stops == "resting")
+def test_a_stop_rests_with_its_trigger_and_does_nothing(desk: Desk) -> None:
+    entry, stop = desk.guarded()
+    sight = desk.look()
+    (shown,) = opened(sight)
+    assert (shown.order_id, shown.kind, shown.stop) == (stop.order_id, "stop", LOW)
+    assert (shown.side, shown.amount, shown.executed) == ("sell", stop.intent.amount, 0)
+    assert sight.executions == of(entry, sight)
+
+
+@where(lambda traits: traits.stops == "resting")
+def test_a_cancelled_stop_is_gone(desk: Desk) -> None:
+    entry, stop = desk.guarded()
+    desk.exchange.cancel("btc", [stop])
+    sight = desk.look(entry, stop)
+    assert (listed(stop, sight).status, opened(sight)) == ("cancelled", [])
+    desk.bench.move(float(LOW) - 500)
+    assert desk.look(entry, stop).executions == sight.executions
+
+
+@where(lambda traits: traits.stops == "resting")
+def test_cancelling_what_is_gone_changes_nothing(desk: Desk) -> None:
+    entry, stop = desk.guarded()
+    desk.exchange.cancel("btc", [stop])
+    before = desk.look(entry, stop)
+    desk.exchange.cancel("btc", [stop, entry, replace(stop, order_id="424242")])
+    assert desk.look(entry, stop) == before
+
+
+def hit(desk: Desk, side: Side) -> Execution:
+    """The execution of a stop that the market went through; nothing but dust is left."""
+    entry, *stops = [desk.trade("entry", side)] if desk.traits.stops == "attached" else desk.guarded(side)
+    desk.bench.move(float(LOW) - 500 if side == "buy" else float(HIGH) + 500)
+    sight = desk.look(entry, *stops)
+    (done,) = [each for each in sight.executions if each.order_id != entry.order_id]
+    assert desk.held() == 0
+    assert done.cause == "stop" or done.order_id in {stop.order_id for stop in stops}
+    desk.quiet()
+    assert desk.look().executions == sight.executions
+    return done
+
+
+@where(lambda traits: traits.stops != "none")
+def test_a_stop_that_is_hit_closes_a_long(desk: Desk) -> None:
+    done = hit(desk, "buy")
+    assert done.side == "sell" and LOW * Decimal("0.99") < done.price <= LOW
+
+
+@where(lambda traits: traits.stops != "none" and traits.short)
+def test_a_stop_that_is_hit_closes_a_short(desk: Desk) -> None:
+    done = hit(desk, "sell")
+    assert done.side == "buy" and HIGH <= done.price < HIGH * Decimal("1.01")
+
+
+@where(lambda traits: traits.stops != "none" and not traits.spot)
+def test_an_exit_that_comes_after_the_stop_opens_nothing(desk: Desk) -> None:
+    hit(desk, "buy")
+    desk.submit(desk.order("exit", "sell"))
+    desk.execute()
+    assert desk.look().position == 0
 
 
 # --- when it does not answer ----------------------------------------------------------------------------------------
 
 
-def test_a_venue_that_cannot_be_reached_is_unavailable(bench: Bench) -> None:
-    exchange = bench.open()
-    bench.cut()
-    with pytest.raises(Unavailable):
-        look(bench, exchange)
+def test_a_venue_that_cannot_be_reached_is_unavailable(desk: Desk) -> None:
+    desk.look()
+    desk.bench.cut()
+    for each in (desk, Desk(desk.bench)):
+        with pytest.raises(Unavailable):
+            each.look()
 
 
-@pytest.mark.parametrize("fault", ["cut", "lose_answers"])
-def test_an_order_without_an_answer_is_unknown_and_says_why(bench: Bench, fault: str) -> None:
-    exchange = bench.open()
-    look(bench, exchange)
-    legs = order(bench, "exit", "sell", "0.1"), entry(bench)
-    getattr(bench, fault)()
-    answers = exchange.submit("btc", legs)
-    assert [(answer.intent, answer.outcome) for answer in answers] == [(leg.id, "unknown") for leg in legs]
-    assert all(answer.detail for answer in answers)
+@pytest.mark.parametrize("asked_about", [0, 1], ids=["any orders", "an order"])
+def test_a_look_of_which_a_part_cannot_be_read_tells_the_truth_or_nothing(desk: Desk, asked_about: int) -> None:
+    """It may take the part for a reason against new risk."""
+    orders = [desk.trade("entry", "buy")][:asked_about]
+    truth = desk.look(*orders)
+    seen = [with_a_part_garbled(desk, part, *orders) for part in desk.bench.asked()]
+    assert None in seen
+    assert all(sight is None or replace(sight, barred="") == truth for sight in seen)
 
 
-@pytest.mark.parametrize(("fault", "arrived"), [("cut", False), ("lose_answers", True)])
-def test_a_later_look_tells_whether_an_unknown_order_arrived(bench: Bench, fault: str, arrived: bool) -> None:
-    exchange, intent = bench.open(), entry(bench)
-    look(bench, exchange)
-    getattr(bench, fault)()
-    exchange.submit("btc", [intent])
-    bench.mend()
-    assert (intent.id in look(bench, exchange).known) == arrived
-    quiet(bench)
-    assert len(look(bench, bench.open()).fills) == int(arrived)
+def with_a_part_garbled(desk: Desk, part: str, *orders: Order) -> Sight | None:
+    """What another process sees then; None: it is told that the venue is unavailable."""
+    desk.bench.garble(part)
+    try:
+        return Desk(desk.bench).look(*orders)
+    except Unavailable:
+        return None
+    finally:
+        desk.bench.mend()
 
 
-@pytest.mark.parametrize("fault", ["cut", "lose_answers"])
-@pytest.mark.parametrize("again", ["same", "other"], ids=["same process", "another process"])
-def test_an_unknown_order_sent_again_is_there_once(bench: Bench, fault: str, again: str) -> None:
-    exchange, intent = bench.open(), entry(bench)
-    look(bench, exchange)
-    getattr(bench, fault)()
-    exchange.submit("btc", [intent])
-    bench.mend()
-    placed(bench, exchange if again == "same" else bench.open(), intent)
-    quiet(bench)
-    account = look(bench, exchange)
-    assert (account.holding.position, len(account.fills)) == (Decimal("0.1"), 1)
+def test_an_order_to_a_venue_that_cannot_be_reached_is_never_placed(desk: Desk) -> None:
+    desk.look()
+    desk.bench.cut()
+    for attempt in range(3):
+        orders = desk.order("exit", "sell", attempt=attempt), desk.order(attempt=attempt)
+        assert "placed" not in desk.outcomes(*orders)
+    desk.bench.mend()
+    assert desk.bench.taken() == 0
+    assert Desk(desk.bench).look(*orders).ids == ()
+
+
+@where(lambda traits: traits.stops == "resting")
+def test_cancelling_at_a_venue_that_cannot_be_reached_is_told_by_the_next_look(desk: Desk) -> None:
+    _, stop = desk.guarded()
+    desk.look(stop)
+    desk.bench.cut()
+    desk.exchange.cancel("btc", [stop])
+    desk.bench.mend()
+    assert [each.order_id for each in opened(desk.look(stop))] == [stop.order_id]
+
+
+LOST = [("lose_request", False), ("lose_answer", True)]
+
+
+def unanswered(desk: Desk, fault: str, order: Order) -> Order:
+    """`order`, sent and not answered."""
+    getattr(desk.bench, fault)()
+    assert desk.outcomes(order) == ["unknown"]
+    return replace(order, status="unknown")
+
+
+@pytest.mark.parametrize(("fault", "arrived"), LOST)
+def test_without_an_answer_it_is_unknown_and_the_next_look_tells(desk: Desk, fault: str, arrived: bool) -> None:
+    desk.look()
+    order = unanswered(desk, fault, desk.order())
+    sight = desk.look(order)
+    name = found(order, sight, desk.traits)
+    assert (bool(name), bool(sight.ids), desk.bench.taken()) == (arrived, arrived, int(arrived))
+    desk.execute()
+    done = Desk(desk.bench).look(order).executions
+    assert {each.order_id for each in done} == ({name} if arrived else set())
+
+
+@pytest.mark.parametrize(("fault", "arrived"), LOST)
+def test_the_road_settles_what_was_not_answered(desk: Desk, fault: str, arrived: bool) -> None:
+    state = settled(desk, opening(BOOK))
+    order = unanswered(desk, fault, desk.order())
+    state = replace(state, orders=(order,))
+    desk.execute()
+    for _ in range(desk.traits.looks):
+        desk.bench.clock.sleep(desk.traits.window_s + 3)
+        state = settled(desk, state)
+    assert (state.trouble, state.open_orders) == ("", ())
+    assert (state.orders[0].status == "never_placed") == (not arrived)
+    assert state.holding.position == desk.look().position - desk.bench.outside
+    assert bool(state.holding.position) == arrived
+
+
+def settled(desk: Desk, state: BookState) -> BookState:
+    now = desk.bench.clock.now()
+    return settle(state, desk.look(*state.open_orders), BOOK, desk.traits, now)[0]
+
+
+def test_nothing_is_sent_after_an_order_that_may_be_lost(desk: Desk) -> None:
+    desk.look()
+    desk.bench.lose_request()
+    outcomes = desk.outcomes(desk.order("exit", "sell"), desk.order())
+    assert outcomes[0] == "unknown" and outcomes[1] != "placed"
+    assert desk.bench.taken() == 0
+
+
+@pytest.mark.parametrize("again", ["in the same process", "in another process"])
+@pytest.mark.parametrize("fault", ["lose_request", "lose_answer"])
+@where(lambda traits: traits.identity == "id")
+def test_an_unknown_order_sent_again_is_there_once(desk: Desk, fault: str, again: str) -> None:
+    order = desk.lasting()
+    before = desk.bench.taken()
+    unanswered(desk, fault, order)
+    other = desk if again == "in the same process" else Desk(desk.bench)
+    other.look(order)
+    placed = other.place(order)
+    assert desk.bench.taken() == before + 1
+    assert found(order, other.look(order), desk.traits) == placed.order_id
+
+
+# --- requests that are too old --------------------------------------------------------------------------------------
+
+
+@where(lambda traits: traits.window_s > 0)
+def test_an_order_that_was_written_down_too_long_ago_is_not_carried_out(desk: Desk) -> None:
+    desk.look()
+    order = desk.order()
+    desk.bench.clock.sleep(desk.traits.window_s + 1)
+    assert desk.outcomes(order) != ["placed"]
+    desk.quiet()
+    assert (desk.bench.taken(), desk.look(order).ids) == (0, ())
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+@where(lambda traits: traits.window_s > 0)
+def test_what_has_not_arrived_when_its_window_is_over_never_will(desk: Desk, in_time: bool) -> None:
+    desk.look()
+    order = desk.order()
+    desk.bench.delay_request(1 if in_time else desk.traits.window_s + 1)
+    assert desk.outcomes(order) == ["unknown"]
+    desk.bench.clock.sleep(desk.traits.window_s)
+    shown = desk.look(order).ids
+    assert len(shown) == int(in_time)
+    desk.quiet()
+    assert (desk.bench.taken(), desk.look(order).ids) == (int(in_time), shown)

@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from core.domain.orders import ZERO, Before, Holding, Listed, Order, Sight, Status, Traits
+from core.domain.orders import ZERO, Before, Fill, Holding, Listed, Order, Sight, Status, Traits
 from core.domain.settle import LOOKS, News, expected, resumed, settle
-from core.domain.state import BookState, opening
+from core.domain.state import BookState, Trade, opening
 from tests.domain.drawn import BAR
 from tests.domain.model_venue import BOOK, CLASSES, LOT, NOW, STOP, A, B, C, D, after, done, holding, intent, listed
 from tests.domain.model_venue import order as order_of
@@ -23,7 +23,9 @@ def settled(
     state: BookState, sight: Sight, traits: Traits = A, at: float = LATER, times: int = 1
 ) -> tuple[BookState, News]:
     """After so many looks at the same sight, from `at` seconds after NOW on, 3 s apart; with all of their news."""
-    fills, trades, lost = [], [], []
+    fills: list[Fill] = []
+    trades: list[Trade] = []
+    lost: list[Order] = []
     for i in range(times):
         state, news = settle(state, sight, BOOK, traits, after(at + 3 * i))
         fills, trades, lost = [*fills, *news.fills], [*trades, *news.trades], [*lost, *news.lost]

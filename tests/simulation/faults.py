@@ -41,6 +41,7 @@ class Luck:
     def __init__(self, name: str, draw: Random, rate: float, turns: Turns, told: Told, only: frozenset[str] | None):
         self.name, self._draw, self._rate, self._turns, self._told, self._only = name, draw, rate, turns, told, only
         self.lost = 0.0  # the share of orders of which the sending goes wrong
+        self.dozes = 0.0  # the share of commits and orders at which the process is put to sleep
         self._calls = 0
         self.struck = 0  # how many faults this invocation has met
         self.dead = False
@@ -52,9 +53,11 @@ class Luck:
         """What goes wrong with this call, if anything."""
         self._calls += 1
         self._told.calls[label] += 1
-        if self._draw.random() >= (self._rate if rate is None else rate):
-            return None
         choice = tuple(kinds)
+        if self.dozes and label.startswith(("submit", "commit tick")) and self._draw.random() < self.dozes:
+            choice = ("slow before", "slow after")
+        elif self._draw.random() >= (self._rate if rate is None else rate):
+            return None
         kind = self._draw.choices(choice, [WEIGHTS.get(each, 2) for each in choice])[0]
         name = f"{self.name}.{self._calls}"
         if self._only is not None and name not in self._only:

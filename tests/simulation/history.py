@@ -16,6 +16,7 @@ from core.domain.bars import Bars
 from core.domain.daily import Daily
 from core.domain.decide import Foresight
 from core.domain.forecast import Model
+from core.domain.orders import ZERO, Side
 from core.domain.state import Book
 from core.flows.tick import tick
 from core.flows.window import needed
@@ -23,7 +24,7 @@ from core.ports import Document, Unavailable, Write
 from tests.simulation import market
 from tests.simulation.faults import Crash, Luck, Told
 from tests.simulation.invariants import Audit
-from tests.simulation.setting import RULES, Delivery, Flip, drawn
+from tests.simulation.setting import Delivery, Flip, Stranger, drawn
 from tests.simulation.store import Documents
 from tests.simulation.turns import HOUR, SECOND, Time, Turns, moment
 from tests.simulation.venue import Venue
@@ -50,7 +51,8 @@ class History:
         self.wish, self.setting = wish, drawn(wish.seed, wish.venue, wish.bars)
         self.told, self.ticks, self.outcomes = Told(), 0, Counter[str]()
         time, documents = Time(market.opens(self.setting.first)), Documents()
-        venue = Venue(time, self.setting.quirks, RULES, self.setting.book.policy.capital, Random(wish.seed ^ 7))
+        book = self.setting.book
+        venue = Venue(time, self.setting.quirks, book.rules, book.policy.capital, Random(wish.seed ^ 7))
         self.venue = venue
         self.scene = Scene(self.setting, time, Turns(time), documents, venue)
         self.audit = Audit(self.setting.book, venue, documents)
@@ -63,6 +65,9 @@ class History:
         for flip in self.setting.flips:
             if self._wanted(flip.name):
                 self.scene.time.at(flip.at, lambda flip=flip: self._flip(flip))  # type: ignore[misc]
+        for stranger in self.setting.strangers:
+            if self._wanted(stranger.name):
+                self._trades(stranger)
         due = [(each.at, n, each) for n, each in enumerate(self.setting.deliveries) if self._delivered(each)]
         heapq.heapify(due)
         count = len(due)
@@ -79,6 +84,18 @@ class History:
     def _wanted(self, name: str) -> bool:
         self.told.names.append(name)
         return self.wish.only is None or name in self.wish.only
+
+    def _trades(self, stranger: Stranger) -> None:
+        """Until nothing goes wrong any more."""
+        self.audit.strangers = True
+        turned: Side = "sell" if stranger.side == "buy" else "buy"
+
+        def there() -> None:
+            if not self._quiet:
+                self.scene.venue.by_hand(stranger.side, stranger.amount)
+                self.scene.time.at(stranger.back, lambda: self.scene.venue.by_hand(turned, stranger.amount))
+
+        self.scene.time.at(stranger.at, there)
 
     def _delivered(self, delivery: Delivery) -> bool:
         return not delivery.name.endswith("b") or self._wanted(delivery.name)
@@ -98,11 +115,22 @@ class History:
             start = self.scene.time.now
             jobs: list[tuple[int, Callable[[], None]]] = [
                 (start, lambda: answers.append(self._invoke(name, index))),
-                (start + also, lambda: answers.append(self._invoke(f"{name}r", index))),
+                (start + also, lambda: answers.append(self._insist(f"{name}r", index))),
             ]
             self.scene.turns.run(jobs)
         failed = all(answer["outcome"] in ("busy", "crashed", "500") for answer in answers)
         return self._again(delivery) if failed else []
+
+    def _insist(self, name: str, index: int) -> Document:
+        """While another one holds the book, it is called again, and may find that one asleep."""
+        draw = Random(f"{self.wish.seed} {name}")
+        answer = self._invoke(name, index)
+        for turn in range(RETRIES):
+            if answer["outcome"] != "busy":
+                break
+            self.scene.turns.wait(draw.choice([10, 40, 130]) * SECOND)
+            answer = self._invoke(f"{name}{'+' * (turn + 1)}", index)
+        return answer
 
     def _again(self, delivery: Delivery) -> list[Delivery]:
         tries = delivery.name.count("+")
@@ -118,7 +146,7 @@ class History:
         draw = Random(f"{self.wish.seed} {name}")
         rate = 0.0 if self._quiet else self.setting.rate
         luck = Luck(name, draw, rate, self.scene.turns, self.told, self.wish.only)
-        luck.lost = 0.0 if self._quiet else self.setting.lost
+        luck.lost, luck.dozes = (0.0, 0.0) if self._quiet else (self.setting.lost, self.setting.dozes)
         warm = draw.random() < 0.99
         at = moment(market.opens(index + 1) + 5 * SECOND)
         self.ticks += 1
@@ -175,10 +203,12 @@ class History:
     def _settle(self) -> None:
         """From here on nothing fails: the switches say run, the venue is open, and every bar is delivered once."""
         scene = self.scene
-        scene.time.until(scene.time.now + 240 * SECOND)
+        scene.time.until(max([scene.time.now, *(stranger.back for stranger in self.setting.strangers)]) + 240 * SECOND)
         self._quiet = scene.venue.quiet = True
+        if self.audit.believed.trouble and Random(self.wish.seed).random() < 0.6:
+            self._mend()
         last = (scene.time.now - market.START) // HOUR
-        halted = self.audit.believed.trouble
+        halted = self.audit.believed.trouble and not self.audit.vouched
         for scope in ("global", "btc"):
             if not halted or scope == "global":
                 self._flip(Flip("", 0, scope, "run"))
@@ -192,6 +222,19 @@ class History:
         self.audit.settled(answers[2:])
         if not self.audit.violations:
             self._flatten(last + QUIET)
+
+    def _mend(self) -> None:
+        """A person looks: takes back what rests at the venue, brings its position to what the book says or to nothing,
+        waits until all of that is to be seen, and says go on."""
+        venue, held = self.scene.venue, self.audit.believed.holding.position
+        self._tell("a person looks at the venue")
+        for record in venue.records:
+            venue.cancel(record.number)
+        wanted = held if Random(self.wish.seed ^ 3).random() < 0.3 else ZERO
+        if off := venue.position - wanted:
+            venue.by_hand("sell" if off > 0 else "buy", abs(off))
+        self.scene.time.until(self.scene.time.now + 240 * SECOND)
+        self._flip(Flip("", 0, "btc", "run"))
 
     def _flatten(self, following: int) -> None:
         """At the very end the operator flattens: within two bars nothing is left."""

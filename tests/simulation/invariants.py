@@ -14,21 +14,24 @@ from typing import Any
 import msgspec
 
 from core.domain.act import ATTEMPTS
+from core.domain.bars import close_time
 from core.domain.fills import Account
 from core.domain.orders import ZERO, Execution, Intent, Order
 from core.domain.state import Book, BookState, opening
 from core.ports import Document, Write
 from tests.simulation.store import Documents
-from tests.simulation.turns import EPOCH
+from tests.simulation.turns import EPOCH, moment
 from tests.simulation.venue import Record, Venue
 
 SEVERITY = ("run", "reduce", "halt", "flatten")
+SLOWEST = 203  # seconds
 EXACT = Decimal("1e-9")  # averages of prices are rounded at the 28th digit
 
 
 @dataclass(eq=False)
 class Audit:
-    """`believed`: the book's state as committed last; `foreseen`: bars whose input was fit for new risk, or not."""
+    """`believed`: the book's state as committed last; `fit`: bars whose input was fit for new risk, or not;
+    `strangers`: somebody trades by hand; `vouched`: a person has said go on since the book halted itself last."""
 
     book: Book
     venue: Venue
@@ -40,6 +43,8 @@ class Audit:
     fit: dict[datetime, bool] = field(default_factory=dict)
     troubles: Counter[str] = field(default_factory=Counter)
     believed: BookState = field(init=False)
+    strangers: bool = False
+    vouched: bool = False
     paper: dict[str, Execution] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -58,16 +63,38 @@ class Audit:
         self.told |= told
         if "paper" in by_room:
             self._paper(msgspec.convert(by_room["paper"], Account))
+        self._operated(writes)
         if "books" in by_room and by_room["books"].get("state"):
             after = msgspec.convert(by_room["books"]["state"], BookState)
+            if by_room.get("ticks", {}).get("phase") == "done":
+                self._done(after)
             if after != self.believed:
-                if self.believed.trouble and not after.trouble:  # a person resumed the book, and vouches for it
-                    self.booked |= set(after.booked)
+                if self.believed.trouble and not after.trouble:
+                    self._resumed(after)
                 else:
                     self._booked(after, told)
+                if self.believed.bar and after.bar and after.bar < self.believed.bar:
+                    self.wrong(f"the book went back from {self.believed.bar:%d %H:%M} to {after.bar:%d %H:%M}")
                 self._sent(after, by_room.get("books", {}))
-                self._lost(after, told)
+                self._lost(after, told, writes)
                 self.believed = after
+
+    def _operated(self, writes: Sequence[Write]) -> None:
+        for write in writes:
+            if write.key == "switches/btc" and self.believed.trouble and (write.data or {}).get("by") == "operator":
+                self.vouched = self.vouched or (write.data or {}).get("mode") in ("run", "reduce", "flatten")
+
+    def _done(self, after: BookState) -> None:
+        """A tick is over when nothing of it is left to be sent."""
+        left = [_order(order) for order in after.orders if order.status in ("planned", "sent")]
+        if left and not after.trouble:
+            self.wrong(f"a tick was written down as done with orders left: {left}")
+
+    def _resumed(self, after: BookState) -> None:
+        """A person has looked, and vouches for what the book takes the venue's word for."""
+        if not self.vouched:
+            self.wrong("a book that needed a person went on by itself")
+        self.booked |= set(after.booked)
 
     def _paper(self, account: Account) -> None:
         for fill in account.fills:
@@ -91,6 +118,8 @@ class Audit:
         if made_up:
             self.wrong(f"fills were booked that never happened: {made_up}")
             return
+        if foreign := [name for name in new if real[name].order_id in self.venue.strangers and not self._alike(after)]:
+            self.wrong(f"fills were booked that are somebody else's: {foreign}")
         self.booked |= set(new)
         untold = [name for name in new if not any(key.endswith(f"-{name}") for key in told)]
         if untold:
@@ -102,6 +131,14 @@ class Audit:
         spent = sum(((e.amount if e.side == "buy" else -e.amount) * e.price + e.fee + e.interest for e in done), ZERO)
         if abs(_money(after) - _money(before) + spent) > EXACT:
             self.wrong(f"money went from {_money(before)} to {_money(after)}, but the fills {new} cost {spent}")
+
+    def _alike(self, after: BookState) -> bool:
+        """Whether a stranger's order that the book took for its own is like it in all that the venue shows."""
+        by_number = {record.number: record.intent for record in self.venue.records}
+        taken = [order for order in after.orders if order.order_id in self.venue.strangers]
+        pairs = [(order.intent, by_number[order.order_id]) for order in taken]
+        nameless = self.venue.quirks.traits.identity in ("listing", "none")
+        return nameless and bool(pairs) and all((a.side, a.amount) == (b.side, b.amount) for a, b in pairs)
 
     def _sent(self, after: BookState, document: Document) -> None:
         """What is about to be sent is permitted by the switch as it stands now, and on good input only."""
@@ -116,10 +153,35 @@ class Audit:
                 self.wrong(f"an {intent.leg} was about to be sent while the switch said {mode}")
             if intent.leg == "entry" and not self.fit.get(intent.bar, False):
                 self.wrong(f"new risk was taken at {intent.bar:%d %H:%M} on input that is not fit for it")
+            self._timely(intent, after)
+            self._sized(intent, after.holding.position)
+            if after.trouble:
+                self.wrong(f"an {intent.leg} was about to be sent by a book that needs a person")
             if (document.get("lease") or {}).get("until") is None:
                 self.wrong(f"an {intent.leg} was written down as sent by who does not hold the book")
 
-    def _lost(self, after: BookState, told: dict[str, Document]) -> None:
+    def _sized(self, intent: Intent, position: Decimal) -> None:
+        """What is sent may be traded; and an exit or a stop closes, of what is held, no more than there is."""
+        if not intent.amount or self._tradable(intent.amount) != intent.amount:
+            self.wrong(f"an {intent.leg} of {intent.amount} was about to be sent")
+        left = position if intent.side == "sell" else -position
+        if intent.leg != "entry" and self.venue.quirks.traits.instant and intent.amount > left:
+            self.wrong(f"an {intent.leg}, {intent.side} {intent.amount}, would not close a position of {position}")
+
+    def _timely(self, intent: Intent, after: BookState) -> None:
+        """No order of a bar is sent at a later one, and no entry long after its bar. A commit may take SLOWEST."""
+        if intent.leg != "stop" and intent.bar != after.bar:
+            self.wrong(f"an {intent.leg} of {intent.bar:%d %H:%M} was about to be sent at the bar {after.bar:%d %H:%M}")
+        age = (moment(self.venue.time.now) - close_time(intent.bar, self.book.timeframe)).total_seconds()
+        if intent.leg == "entry" and 0 < self.book.max_lateness_s < age - SLOWEST:
+            self.wrong(f"an entry was about to be sent {age:.0f} s after its bar {intent.bar:%d %H:%M}")
+
+    def _lost(self, after: BookState, told: dict[str, Document], writes: Sequence[Write]) -> None:
+        if after.trouble and not self.believed.trouble:
+            self.vouched = False
+            halting = any(write.key == "switches/btc" and (write.data or {}).get("mode") == "halt" for write in writes)
+            if not halting and self._own() in SEVERITY[:2]:
+                self.wrong("the book is in trouble and has not halted itself")
         if after.trouble and after.trouble != self.believed.trouble:
             self.troubles["".join(c for c in after.trouble.split(":", 1)[-1] if not c.isdigit())[:90]] += 1
             if not any(document.get("severity") == "critical" for document in told.values()):
@@ -132,6 +194,10 @@ class Audit:
             data = self.documents.versioned(key).data
             modes.append("run" if data is None else str(data.get("mode")))
         return max(modes, key=SEVERITY.index) if set(modes) <= set(SEVERITY) else "halt"
+
+    def _own(self) -> str:
+        data = self.documents.versioned("switches/btc").data
+        return "run" if data is None else str(data.get("mode"))
 
     # -- at every order that the venue takes
 
@@ -147,16 +213,19 @@ class Audit:
                 self.wrong(f"the venue has the {intent.leg} {intent.id[:8]} of {intent.bar:%d %H:%M} twice")
             elif (other.bar, other.leg) == (intent.bar, intent.leg) and strict and _counts(record):
                 self.wrong(f"the venue has two orders for the {intent.leg} of {intent.bar:%d %H:%M}")
-        signed = self.venue.position * (1 if intent.side == "buy" else -1)
-        if intent.leg == "entry" and abs(self.venue.position) >= self.book.rules.lot and signed > 0:
+        if intent.leg == "entry" and self._tradable(self.venue.position) and not self.strangers:
             self.wrong(f"an entry of {intent.bar:%d %H:%M} came on top of a position of {self.venue.position}")
+
+    def _tradable(self, position: Decimal) -> Decimal:
+        """As much of it as may be traded: what is less than that is dust."""
+        return self.book.rules.floor(abs(position))
 
     # -- after an invocation that nothing disturbed
 
     def undisturbed(self, positions: Sequence[Decimal]) -> None:
         """`positions`: what the venue may have shown at the last look. Nothing unusual happened for a while."""
         state, venue = self.believed, self.venue
-        if state.trouble or state.working or state.mismatches:
+        if state.trouble or state.working or state.mismatches or self.strangers:
             return
         if state.holding.position not in positions:
             self.wrong(f"the book holds {state.holding.position}, the venue {venue.position}, and nothing is open")
@@ -167,8 +236,8 @@ class Audit:
     def protected(self, position: Decimal) -> None:
         """A position has its stop resting, of its whole size, and without a position none rests."""
         resting = [r for r in self.venue.records[-20:] if r.intent.leg == "stop" and r.status == "open"]
-        held = abs(position) if abs(position) >= self.book.rules.lot else ZERO
-        if held != abs(self.venue.position):
+        held = self._tradable(position)
+        if position != self.venue.position:
             return  # a stop has been triggered since
         covered = sum((record.intent.amount - record.executed for record in resting), ZERO)
         if held and covered < held and not self._tried():
@@ -191,7 +260,7 @@ class Audit:
         """Everything has become known, or the book has halted itself for a reason."""
         state, honest = self.believed, self.venue.quirks.honest
         if state.trouble:
-            if honest:
+            if honest and not self.strangers:
                 self.wrong(f"the book halted itself, though the venue told the truth: {state.trouble}")
             return
         if not honest:
@@ -207,8 +276,8 @@ class Audit:
 
     def flat(self) -> None:
         """After flattening nothing is held that can be traded, and no stop rests."""
-        position, lot = self._truth()[0], self.book.rules.lot
-        if abs(position) >= lot:
+        position = self._truth()[0]
+        if self._tradable(position):
             self.wrong(f"after flattening the venue still holds {position}")
         if any(record.rests for record in self.venue.records[-20:]):
             self.wrong("after flattening a stop rests at the venue")
@@ -217,7 +286,7 @@ class Audit:
         position, money = self._truth()
         if state.holding.position != position:
             self.wrong(f"in the end the book holds {state.holding.position} and the venue {position}")
-        elif abs(_money(state) - money) > EXACT:
+        elif abs(_money(state) - money) > EXACT and not (self.vouched or self.strangers):
             self.wrong(f"in the end the book has {_money(state)} and the venue {money}")
         elif self.venue.quirks.traits.instant and self.mode() != "halt":
             self.protected(position)

@@ -75,12 +75,14 @@ class Port:
         venue, time = self._venue, self._turns.time
         window = int(venue.quirks.traits.window_s * SECOND)
         delay = venue.draw.randrange(SECOND, max(window + window // 4, 2 * SECOND))
+        if order.sent is not None and venue.draw.random() < 0.4:  # at the last moment
+            delay = round(order.sent.timestamp() * 1000) + window - venue.draw.randrange(2 * SECOND) - time.now
 
         def arrive() -> None:
             answer = self._arrive(order)
             venue.tell(f"the late {order.intent.leg} arrives: {answer.outcome} {answer.order_id} {answer.detail}")
 
-        time.at(time.now + delay, arrive)
+        time.at(time.now + max(delay, 1), arrive)
 
 
 def _unknown(intent: Intent) -> Answer:

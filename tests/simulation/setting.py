@@ -7,7 +7,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Final, Literal
 
-from core.domain.orders import Rules, Traits
+from core.domain.orders import Rules, Side, Traits
 from core.domain.risk import Policy
 from core.domain.state import Book
 from tests.simulation import market
@@ -15,7 +15,7 @@ from tests.simulation.turns import HOUR, SECOND
 from tests.simulation.venue import Quirks
 
 CLASSES: Final = ("A: asks among open orders", "A: takes an id once", "B: tag", "C: listing", "D: none", "paper")
-RULES: Final = Rules(lot=Decimal("0.0001"), tick=Decimal(1), minimum_amount=Decimal("0.0001"))
+LOT: Final = Decimal("0.0001")
 MODES: Final = ("run", "run", "run", "reduce", "halt", "flatten", "what?")
 FIRST: Final = 760  # the first bar of any history: enough of them lie before it
 
@@ -39,19 +39,33 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Stranger:
+    """Somebody trades by hand on the same account at `at`, and turns it back later."""
+
+    name: str
+    at: int
+    back: int
+    side: Side
+    amount: Decimal
+
+
+@dataclass(frozen=True)
 class Setting:
-    """`rate`: the share of calls that go wrong; `lost`: of orders sent, while nearly all else goes well. `bars`: how
-    many of them the history has; `first`: the first."""
+    """`rate`: the share of calls that go wrong; `lost`: of orders sent, while nearly all else goes well; `dozes`: of
+    commits and orders at which a process sleeps, maybe for longer than it holds the book. `bars`: how many of them the
+    history has; `first`: the first."""
 
     seed: int
     quirks: Quirks
     book: Book
     rate: float
     lost: float
+    dozes: float
     first: int
     bars: int
     deliveries: tuple[Delivery, ...]
     flips: tuple[Flip, ...]
+    strangers: tuple[Stranger, ...]
 
 
 def drawn(seed: int, venue: str = "", bars: int = 0) -> Setting:
@@ -68,6 +82,7 @@ def drawn(seed: int, venue: str = "", bars: int = 0) -> Setting:
     regions = draw.choice([0.0, 0.0, 0.0, 0.5])
     deliveries = _deliveries(Random(draw.random()), first, count, regions)
     flips = _flips(Random(draw.random()), deliveries)
+    strangers = _strangers(Random(draw.random()), deliveries) if quirks.traits.instant else ()
     bars = min(bars or count, count)
     end = market.opens(first + bars + 1)
     return Setting(
@@ -76,10 +91,12 @@ def drawn(seed: int, venue: str = "", bars: int = 0) -> Setting:
         book,
         rate,
         lost,
+        0.2 if regions and draw.random() < 0.5 else 0.0,
         first,
         bars,
         tuple(each for each in deliveries if each.at < end and each.index < first + bars),
         tuple(each for each in flips if each.at < end),
+        tuple(each for each in strangers if each.at < end),
     )
 
 
@@ -95,7 +112,9 @@ def _book(draw: Random, name: str) -> Book:
         short=name != "B: tag",
         model_max_age_days=0.0,
     )
-    return Book(id="btc", symbol="BTC/USDT", policy=policy, rules=RULES, max_lateness_s=draw.choice([0, 600, 1800]))
+    least = draw.choice([1, 3]) * LOT  # where it is more than a lot, what is left over may be dust
+    rules = Rules(lot=LOT, tick=Decimal(1), minimum_amount=least)
+    return Book(id="btc", symbol="BTC/USDT", policy=policy, rules=rules, max_lateness_s=draw.choice([0, 60, 600, 1800]))
 
 
 def _quirks(name: str, draw: Random, first: int, count: int) -> Quirks:
@@ -109,6 +128,7 @@ def _quirks(name: str, draw: Random, first: int, count: int) -> Quirks:
     window = draw.choice([5.0, 20.0, 60.0])
     traits = Traits(
         identity=identities.get(kind, "id"),
+        lasting_ids="once" in name,
         window_s=window,
         instant=kind != "p",
         stops="resting" if kind != "p" else "attached",
@@ -126,10 +146,27 @@ def _quirks(name: str, draw: Random, first: int, count: int) -> Quirks:
         "crossed": draw.choice(["refuse", "trigger"]),
         "tells_executed": draw.random() < 0.7,
         "closed": _closed(draw, first, count) if kind != "p" else (),
+        "locks": kind == "D" or draw.random() < 0.5,
         "sweeps": kind != "D" and draw.random() < 0.5,
     }
     duplicates: Literal["open", "ever", "none"] = "none" if kind != "A" else "ever" if "once" in name else "open"
-    return Quirks(name, traits, duplicates, kind == "D", **manners)
+    if not manners["tells_executed"] and lag and draw.random() < 0.5:  # an order ends before its executions are told
+        manners |= {"lag_orders": 0, "lag_executions": lag, "lag_position": lag, "sliced": 0.3, "torn": 0.3}
+        manners["jitters"] = False
+    return Quirks(name, traits, duplicates, **manners)
+
+
+def _strangers(draw: Random, deliveries: tuple[Delivery, ...]) -> tuple[Stranger, ...]:
+    """Seldom; of amounts that the book never trades, and just when it does."""
+    if draw.random() < 0.85:
+        return ()
+    made = []
+    for number, delivery in enumerate(deliveries):
+        if draw.random() < 0.3:
+            at = delivery.at + draw.randrange(12 * SECOND)
+            back = at + draw.choice([2, 60, 3600]) * SECOND
+            made.append(Stranger(f"h{number}", at, back, draw.choice(["buy", "sell"]), LOT * draw.randrange(3, 30)))
+    return tuple(made)
 
 
 def _closed(draw: Random, first: int, count: int) -> tuple[tuple[int, int, Literal["suspended", "restricted"]], ...]:

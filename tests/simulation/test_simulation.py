@@ -101,11 +101,18 @@ def test_a_failing_seed_is_shrunk_and_its_command_plays_it_again() -> None:
 # -- the audit can fail
 
 
+class Unfinished(History):
+    """A history in which nobody flattens in the end."""
+
+    def _flatten(self, following: int) -> None:
+        pass
+
+
 @cache
 def _quiet_seed(venue: str) -> int:
     """A history in which nothing fails, and which ends with a position and its stop."""
     for seed in range(400):
-        history = played(Wish(seed, venue, 0, frozenset()))
+        history = Unfinished(Wish(seed, venue, 0, frozenset())).run()
         held = history.venue.position and history.setting.quirks.honest and not history.audit.violations
         if held and history.audit.mode() == "run" and not history.audit.believed.working:
             return seed
@@ -114,7 +121,7 @@ def _quiet_seed(venue: str) -> int:
 
 def standing(venue: str = "D") -> History:
     """A history that has just been played, in which nothing was wrong."""
-    history = played(Wish(_quiet_seed(venue), venue, 0, frozenset()))
+    history = Unfinished(Wish(_quiet_seed(venue), venue, 0, frozenset())).run()
     assert history.audit.violations == []
     return history
 
@@ -195,6 +202,61 @@ def unfit(history: History) -> None:
     commit(history, resent(history))
 
 
+def late(history: History) -> None:
+    history.scene.time.until(history.scene.time.now + 86_400_000)
+    history.audit.book = replace(history.audit.book, max_lateness_s=60)
+    commit(history, resent(history))
+
+
+def sent_again(history: History, **changes: Any) -> None:
+    state = resent(history)
+    last = state.orders[-1]
+    commit(history, replace(state, orders=(*state.orders[:-1], replace(last, intent=replace(last.intent, **changes)))))
+
+
+def of_another_bar(history: History) -> None:
+    sent_again(history, leg="exit")
+
+
+def opening_exit(history: History) -> None:
+    side = "buy" if history.audit.believed.holding.position > 0 else "sell"
+    sent_again(history, leg="stop", side=side)
+
+
+def of_nothing(history: History) -> None:
+    sent_again(history, amount=ZERO)
+
+
+def in_trouble(history: History) -> None:
+    commit(history, replace(resent(history), trouble="something"))
+
+
+def not_halted(history: History) -> None:
+    commit(history, replace(history.audit.believed, trouble="something"))
+
+
+def went_on_by_itself(history: History) -> None:
+    history.audit.believed = replace(history.audit.believed, trouble="something")
+    commit(history, replace(history.audit.believed, trouble=""))
+
+
+def went_back(history: History) -> None:
+    bar = history.audit.believed.bar
+    assert bar is not None
+    commit(history, replace(history.audit.believed, bar=bar - timedelta(hours=1)))
+
+
+def done_too_early(history: History) -> None:
+    state = plain(resent(history))
+    history.audit.committed([Write("books/btc", {"state": state}), Write("ticks/btc@x", {"phase": "done"})])
+
+
+def of_a_stranger(history: History) -> None:
+    state = history.audit.believed
+    history.venue.by_hand("buy", Decimal("0.0077"))
+    commit(history, replace(state, booked=(*state.booked, history.venue.executions[-1].id)))
+
+
 def silent_trouble(history: History) -> None:
     commit(history, replace(history.audit.believed, trouble="something"))
 
@@ -269,6 +331,16 @@ def disagreeing(history: History) -> None:
         (lost_money, "money went from"),
         (against_the_switch, "while the switch said halt"),
         (unfit, "not fit for it"),
+        (late, "s after its bar"),
+        (of_another_bar, "was about to be sent at the bar"),
+        (opening_exit, "would not close"),
+        (of_nothing, "of 0 was about to be sent"),
+        (in_trouble, "by a book that needs a person"),
+        (not_halted, "has not halted itself"),
+        (went_on_by_itself, "went on by itself"),
+        (went_back, "the book went back"),
+        (done_too_early, "with orders left"),
+        (of_a_stranger, "somebody else's"),
         (silent_trouble, "told nobody"),
         (elsewhere, "and nothing is open"),
         (unprotected, "has stops of 0"),

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, Decimal
 from random import Random
 from typing import Literal
 
-from core.domain.orders import ZERO, Answer, Execution, Intent, Listed, Rules, Sight, Traits
+from core.domain.orders import ZERO, Answer, Execution, Intent, Listed, Rules, Side, Sight, Traits
 from tests.simulation import market
 from tests.simulation.turns import SECOND, Time, moment
 
@@ -102,6 +102,7 @@ class Venue:
     positions: list[tuple[int, Decimal]] = field(default_factory=list)
     tell: Callable[[str], None] = lambda line: None
     accepting: Callable[[Intent], None] = lambda intent: None  # told of an order just before it is taken
+    strangers: set[str] = field(default_factory=set)  # numbers of orders that were placed by hand
 
     def __post_init__(self) -> None:
         self.cash = self.capital
@@ -127,6 +128,16 @@ class Venue:
             record.triggered = True
             self._execute(record)
         return Answer(intent=intent.id, outcome="placed", order_id=record.number)
+
+    def by_hand(self, side: Side, amount: Decimal) -> None:
+        """Somebody trades at the venue's own page."""
+        name = f"by hand {len(self.records)}"
+        intent = Intent(id=name, book="", bar=moment(self.time.now), leg="entry", side=side, amount=amount)
+        record = Record(str(1001 + 7 * len(self.records)), intent, self.time.now, [(self.time.now, "open", ZERO)])
+        self.records.append(record)
+        self.strangers.add(record.number)
+        self._fill(record, amount)
+        self._live(record, "filled", amount)
 
     def cancel(self, number: str) -> None:
         for record in self.records:
@@ -197,7 +208,7 @@ class Venue:
             return
         left = record.intent.amount - record.executed
         amount = left if record.intent.leg == "entry" else min(left, self._closable(record))
-        if amount < self.rules.lot:
+        if amount < self.rules.lot:  # what is left over is closed with the rest, if the rest may be traded
             self._live(record, "expired" if record.intent.leg == "stop" else "cancelled")
             return
         usual = self.quiet or amount <= self.rules.lot
@@ -219,6 +230,8 @@ class Venue:
 
     def _part(self, amount: Decimal) -> Decimal:
         lots = int(amount / self.rules.lot)
+        if lots > 2 and self.draw.random() < 0.3:  # nearly all: what is left may be dust
+            return amount - self.rules.lot * self.draw.randrange(1, 3)
         return self.rules.lot * self.draw.randrange(1, lots + 1)
 
     def _live(self, record: Record, status: Life, executed: Decimal | None = None) -> None:
@@ -304,7 +317,7 @@ class Venue:
 
     def _listed(self, record: Record, asked: frozenset[str], until: int) -> Listed | None:
         identity, intent = self.quirks.traits.identity, record.intent
-        tag = intent.id if identity in ("id", "tag") else ""
+        tag = intent.id if identity in ("id", "tag") and record.number not in self.strangers else ""
         named = identity == "listing" or record.number in asked or tag in asked
         if not named and record.status != "open" and record.life[-1][0] <= until:
             return None

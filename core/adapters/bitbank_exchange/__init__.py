@@ -3,34 +3,41 @@
 Everything goes through ccxt's implicit methods, one per endpoint: they send amounts and prices as the strings that they
 are given, and hand out what the venue wrote, digit by digit. ccxt's unified methods know no margin, turn money into
 floats and drop the trigger price of a stop.
+
+Where the values here are from: bitbank's own API documents (rest-api.md, public-api.md, errors.md).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property, partial
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from core.adapters.bitbank_exchange import answers
 from core.adapters.bitbank_exchange.answers import Account
 from core.adapters.bitbank_exchange.codes import CODES, NO_SUCH_ORDER, OVER
-from core.adapters.venue_line import Fault, Line, Refused, Unknown, item, name_of
+from core.adapters.venue_line import Fault, Line, Refused, Unknown, item, name_of, number
 from core.domain.bars import Bars
 from core.domain.orders import ZERO, Answer, Execution, Intent, Listed, Order, Rules, Sight, Traits
+from core.domain.settle import SKEW
 from core.ports import Clock, Unavailable
 
 __all__ = ["BitbankExchange"]
 
 log = logging.getLogger("hourhand.bitbank")
 
-READS_PER_S, WRITES_PER_S = 8, 5  # of the 10 and 6 that each user has: some stay for a person at the web page
+# rest-api.md, "Rate limit": QUERY 10 and UPDATE 6 a second for each user. Some stay for a person at the web page.
+READS_PER_S, WRITES_PER_S = 8, 5
 AHEAD_S: Final = 1.0  # by which our clock may be ahead of the venue's: by our clock, requests then live longer
 SLACK_S: Final = 2.0  # for the venue to carry out a request that it got in time
 PAIRS_FOR: Final = timedelta(minutes=10)  # so the rules are asked for once a tick
 PAGE, PAGE_LIMIT = 100, 1000  # executions
+STRANGERS: Final = 4  # with more than one no order is told by elimination; some more are for a person to read
 ROUNDS: Final = 3
 
 NOTES: Final = (
@@ -39,6 +46,7 @@ NOTES: Final = (
     "It has no server time: how old a request is, is measured against this machine's clock.",
     "It has no sandbox.",
     "Its limits are per user, not per key.",
+    "An order at the market over its market_max_amount is refused, an exit like any other.",
     "A resting stop holds the amount that it would close, so it is cancelled before an exit is sent.",
 )
 
@@ -72,11 +80,16 @@ class BitbankExchange:
         self._base, self._quote = base, quote
         self._key, self._secret, self._clock, self._urls = key, secret, clock, urls
         self._window_ms, self._timeout_ms = window_ms, timeout_ms
-        self._pair: tuple[datetime, dict[str, Any]] | None = None
+        self._pair: tuple[datetime, dict[str, Any], list[str]] | None = None
         self._stamp: datetime | None = None  # what the request at hand is signed with, in place of now
 
     @cached_property
     def traits(self) -> Traits:
+        """identity: "none", for what ended without an execution is on no list; so it takes an unchanged position and
+        reserve to prove that an order never arrived. lasting_ids: it takes no ids. window_s: rest-api.md,
+        "Authorization": a request is good for ACCESS-TIME-WINDOW after its ACCESS-REQUEST-TIME, which may be AHEAD_S
+        ahead of the venue's clock. stops: an order of type `stop` rests as INACTIVE. short: `position_side`, on margin
+        only. spot: coins of one's own are a balance."""
         window_s = self._window_ms / 1000 + AHEAD_S + SLACK_S
         spot = not self.margin
         return Traits(identity="none", window_s=window_s, stops="resting", spot=spot, short=self.margin, notes=NOTES)
@@ -87,6 +100,7 @@ class BitbankExchange:
             before = self._account()
             listed = self._orders(orders)
             executions = self._executions(orders, listed)
+            listed += self._strangers(orders, listed, executions)
             account = self._account()
             if account.position == before.position:
                 reserved, state = self._margin_status() if self.margin else (account.reserved, "")
@@ -189,20 +203,48 @@ class BitbankExchange:
         """Every open order; and those of `asked` that are not open, if the venue still knows them."""
         what = "open orders"
         rows = self._rows("orders", "privateGetUserSpotActiveOrders", what, pair=self.pair)
-        found = [answers.listed(row, self.pair, f"bitbank, {what}") for row in rows if self._ours(row)]
+        found = [self._listed(row, asked, what) for row in rows if self._ours(row)]
         seen = {order.order_id for order in found}
         ids = dict.fromkeys(order.order_id for order in asked if order.order_id and order.order_id not in seen)
-        return (*found, *filter(None, map(self._order, ids)))
+        return (*found, *self._by_id(ids, asked))
 
-    def _order(self, order_id: str) -> Listed | None:
-        what = f"order {order_id}"
-        try:
-            row = self._ask("privateGetUserSpotOrder", what, **self._named(order_id))
-        except Fault as fault:
-            if fault.code == NO_SUCH_ORDER:
-                return None
-            raise
-        return answers.listed(row, self.pair, f"bitbank, {what}")
+    def _strangers(
+        self, asked: Sequence[Order], listed: Sequence[Listed], executions: Sequence[Execution]
+    ) -> tuple[Listed, ...]:
+        """The newest of those orders that only executions tell of, and that may be one of `asked` that has no id yet:
+        what they were for, and how they ended, is told by the orders themselves."""
+        nameless = [(order.before.ids, order.sent - SKEW) for order in asked if order.sent and not order.order_id]
+        known = {order.order_id for order in asked} | {order.order_id for order in listed}
+        new = [done for done in reversed(executions) if done.order_id not in known]
+        ids = dict.fromkeys(
+            done.order_id
+            for done in new
+            if any(done.order_id not in old and done.at >= since for old, since in nameless)
+        )
+        return self._by_id(list(ids)[:STRANGERS], asked)
+
+    def _by_id(self, ids: Iterable[str], asked: Sequence[Order]) -> tuple[Listed, ...]:
+        """Those that the venue knows."""
+        found = []
+        for order_id in ids:
+            what = f"order {order_id}"
+            try:
+                found.append(
+                    self._listed(self._ask("privateGetUserSpotOrder", what, **self._named(order_id)), asked, what)
+                )
+            except Fault as fault:
+                if fault.code != NO_SUCH_ORDER:
+                    raise
+        return tuple(found)
+
+    def _listed(self, row: Any, asked: Sequence[Order], what: str) -> Listed:
+        """As it is; but one that is about the other position than each of `asked` without an id that trades on its side
+        is none of these, and so of another kind."""
+        found = answers.listed(row, self.pair, f"bitbank, {what}")
+        nameless = [order.intent for order in asked if order.sent and not order.order_id]
+        like = [intent for intent in nameless if intent.side == found.side]
+        sides = {self._request(intent).get("position_side") for intent in like}
+        return replace(found, kind="other") if sides and row.get("position_side") not in sides else found
 
     def _ours(self, row: Any) -> bool:
         """Whether it belongs to margin trading, or not, as we do."""
@@ -260,15 +302,15 @@ class BitbankExchange:
 
     def _rules(self) -> tuple[Rules, list[str]]:
         """The pair's rules, and why bitbank takes no new orders in it now."""
-        (asked_at, row), where = self._pair_row(), f"bitbank, rules of {self.symbol}"
+        (asked_at, row, halted), where = self._pair_row(), f"bitbank, rules of {self.symbol}"
         what = "circuit breaker"
         mode = name_of(self._ask("publicGetPairCircuitBreakInfo", what, pair=self.pair), "mode", f"bitbank, {what}")
         found = answers.rules(row, where, margin=self.margin)
         barred = answers.suspensions(row, mode, where, margin=self.margin)
-        self._pair = asked_at, row  # only what makes sense is kept
-        return found, barred
+        self._pair = asked_at, row, halted  # only what makes sense is kept
+        return found, [*barred, *halted]
 
-    def _pair_row(self) -> tuple[datetime, dict[str, Any]]:
+    def _pair_row(self) -> tuple[datetime, dict[str, Any], list[str]]:
         now = self._clock.now()
         if self._pair is not None and timedelta() <= now - self._pair[0] <= PAIRS_FOR:
             return self._pair
@@ -276,7 +318,16 @@ class BitbankExchange:
         row = next((row for row in rows if isinstance(row, dict) and row.get("name") == self.pair), None)
         if row is None:
             raise Unavailable(f"bitbank does not trade {self.symbol}; is the symbol right?")
-        return now, row
+        return now, row, self._halted(number(row, "unit_amount", f"bitbank, rules of {self.symbol}"))
+
+    def _halted(self, least: Decimal) -> list[str]:
+        """Why new orders make no sense while the exchange is as it is. Exits are tried all the same."""
+        try:
+            rows = self._rows("statuses", "privateGetSpotStatus", "state of the pairs")
+            row = next((row for row in rows if isinstance(row, dict) and row.get("pair") == self.pair), {})
+            return answers.halted(row, least, f"bitbank, state of {self.symbol}")
+        except Unavailable as failure:
+            return [f"how the exchange stands is not known ({failure})"]
 
 
 def _refused(intent: Intent, said: str) -> Answer:

@@ -135,6 +135,15 @@ def suspensions(row: dict[str, Any], mode: str, where: str, *, margin: bool) -> 
     return found
 
 
+def halted(row: dict[str, Any], least: Decimal, where: str) -> list[str]:
+    """Why new orders make no sense now, from the pair's row of the exchange's state; `least`: the usual minimum."""
+    state, now = name_of(row, "status", where), number(row, "min_amount", where)
+    found = ["the exchange has halted this pair"] if state == "HALT" else []
+    if now > least:
+        found.append(f"the exchange is {state} and takes no orders under {now}, which are usually {least}")
+    return found
+
+
 def rules(row: dict[str, Any], where: str, *, margin: bool) -> Rules:
     """Of the rates for opening and closing, and for long and short, the dearer."""
     least = number(row, "unit_amount", where)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
+
+from msgspec.structs import replace
 
 from core.adapters.ccxt_exchange import connection, placing, reading
 from core.adapters.ccxt_exchange.looking import Looking, among
@@ -23,6 +25,8 @@ from core.domain.orders import Answer, Order, Rules, Sight, Traits
 from core.ports import Clock, Unavailable
 
 log = logging.getLogger(__name__)
+
+MARKETS_FOR: Final = timedelta(minutes=10)  # so the list of markets is asked for once a tick
 
 
 class CcxtExchange:
@@ -60,7 +64,7 @@ class CcxtExchange:
             known=self._venue,
         )
         self._clock, self._signed = clock, cast("datetime | None", None)
-        self._known: tuple[Market, Rules | None] | None = None
+        self._known: tuple[datetime, Market, Rules | None] | None = None
 
     @property
     def traits(self) -> Traits:
@@ -72,6 +76,7 @@ class CcxtExchange:
             notes += (f"{name}: it buys at {placing.SLIP:.0%} above the best offer at most, and what is left lapses.",)
         return Traits(
             identity="id" if venue.id_limit else "listing",
+            lasting_ids=venue.lasting_ids,
             window_s=venue.window_s,
             stops="resting" if venue.stops else "none",
             spot=spot,
@@ -80,7 +85,7 @@ class CcxtExchange:
         )
 
     def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:  # noqa: ARG002
-        at, rules = self._ready()
+        at, rules = self._ready(fresh=True)
         return Looking(self._line, at).sight(orders, rules)
 
     def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:  # noqa: ARG002
@@ -94,7 +99,11 @@ class CcxtExchange:
         return answers
 
     def cancel(self, book: str, orders: Sequence[Order]) -> None:  # noqa: ARG002
-        at, _ = self._ready()
+        try:
+            at, _ = self._ready()
+        except Unavailable as failure:
+            log.warning("nothing was taken back: %s", failure)
+            return
         for order in orders:
             stop = order.intent.leg == "stop" and self._venue.stop_cancel[not at.spot]
             self._cancelled(order.order_id, {"trigger": True} if stop else {})
@@ -142,27 +151,44 @@ class CcxtExchange:
             return ""
         return "" if found is None else str(found["id"])
 
-    def _ready(self) -> tuple[Market, Rules | None]:
-        """The market and its rules, once the venue's list has been fetched. Raises Unavailable."""
-        if self._known is None:
+    def _ready(self, *, fresh: bool = False) -> tuple[Market, Rules | None]:
+        """The market and its rules, once the list of markets has been fetched; if `fresh`, not long ago. A list that
+        cannot be had anew bars new risk only. Raises Unavailable."""
+        now, known = self._clock.now(), self._known
+        if known is not None and (not fresh or timedelta() <= now - known[0] <= MARKETS_FOR):
+            return known[1:]
+        try:
             self._line.read(self._load, "list of markets")
-            row = self._ccxt.markets.get(self._symbol)
-            if row is None:
-                raise Unavailable(f"{self._venue.codes.name} does not list {self._symbol}: check the symbol")
-            at = reading.market(self._venue, row)
-            self._known = at, reading.rules(row, at.size, self._given) if self._given else None
-        return self._known
+        except Unavailable as failure:
+            if known is None:
+                raise
+            return replace(known[1], barred=str(failure)), known[2]
+        row, name = self._ccxt.markets.get(self._symbol), self._venue.codes.name
+        if row is None:
+            raise Unavailable(f"{name} does not list {self._symbol}: check the symbol, and whether it is traded")
+        at = reading.market(self._venue, row)
+        self._known = now, at, reading.rules(row, at.size, self._given) if self._given else None
+        return self._known[1:]
 
     @cached_property
     def _ccxt(self) -> Any:
         exchange = self._connection()
         exchange.milliseconds = self._milliseconds
+        exchange.seconds = lambda: self._milliseconds() // 1000  # bitflyer's requests are signed with these
         return exchange
 
     @cached_property
     def _line(self) -> Line:
-        reads, writes = self._venue.per_s
-        return Line(self._ccxt, self._clock, self._venue.codes, reads_per_s=reads, writes_per_s=writes)
+        (reads, writes), (reads_per_min, writes_per_min) = self._venue.per_s, self._venue.per_min
+        return Line(
+            self._ccxt,
+            self._clock,
+            self._venue.codes,
+            reads_per_s=reads,
+            writes_per_s=writes,
+            reads_per_min=reads_per_min,
+            writes_per_min=writes_per_min,
+        )
 
     def _milliseconds(self) -> int:
         """The time that ccxt signs a request with."""
@@ -170,15 +196,18 @@ class CcxtExchange:
 
     def _load(self) -> None:
         """All that ccxt would otherwise fetch in the middle of placing an order."""
-        self._ccxt.load_markets()
+        self._ccxt.load_markets(True)
         if self._venue.accounts:
             self._ccxt.load_accounts()  # an order names the first of them
             self._ccxt.accounts.sort(key=lambda account: account.get("type") != "spot")
 
     def _write(self, call: Callable[[], Any], what: str, *, sent: datetime | None = None, blank: bool = False) -> Any:
-        """`sent`: the time that the request is signed with, so that it expires at the venue so long after it; now."""
+        """`sent`: the time that the request is signed with, so that it expires at the venue so long after it; now. One
+        that has expired by then is not sent, for not every venue checks."""
 
         def signed() -> Any:
+            if sent is not None and self._clock.now() > sent + timedelta(seconds=self._venue.age_s):
+                raise ValueError(f"it was written down over {self._venue.age_s:g} s ago")
             self._signed = sent
             try:
                 answer = call()

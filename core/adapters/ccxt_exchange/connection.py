@@ -1,8 +1,7 @@
-"""An exchange of ccxt's, set up so that what is sent is exactly what was meant, and what is read is exact."""
+"""An exchange of ccxt's, set up so that what is sent is exactly what was meant."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -35,7 +34,6 @@ def connect(
     exchange.options |= {**known.options, "defaultType": kind}
     _only(exchange, "linear" if venue_id == "bybit" and kind == "swap" else kind)
     exchange.has["fetchCurrencies"] = False  # a request less; orders need no currencies
-    exchange.on_json_response = _exact
     if sandbox:
         exchange.set_sandbox_mode(True)
     api = exchange.urls["api"]
@@ -48,8 +46,3 @@ def _only(exchange: Any, kind: str) -> None:
     listed = exchange.options.get("fetchMarkets")
     if isinstance(listed, dict) and "types" in listed:
         exchange.options["fetchMarkets"] = {**listed, "types": [kind]}
-
-
-def _exact(text: str) -> Any:
-    """JSON whose fractions stay as they were written."""
-    return json.loads(text, parse_float=str)

@@ -48,7 +48,14 @@ class Looking:
             orders=(*listed.values(), *_only_told(orders, listed, told)),
             executions=tuple(executions),
             rules=rules,
+            barred=self._at.barred or self._closed(),
         )
+
+    def _closed(self) -> str:
+        if not self._venue.board:
+            return ""
+        fetch, product = getattr(self._ccxt, self._venue.board), self._ccxt.market_id(self._at.symbol)
+        return reading.closed(self._at, self._read(lambda: fetch({"product_code": product}), "state of the market"))
 
     def orders(self, orders: Sequence[Order]) -> Rows:
         """Every open order, and each of `orders` that the venue knows; all of them where it lists all."""

@@ -65,8 +65,12 @@ def _trigger(ccxt: Any, at: Market, intent: Intent) -> dict[str, Any]:
 def _amount(ccxt: Any, at: Market, intent: Intent) -> str | float:
     """In contracts, or in base coin for spot."""
     text = _exact(ccxt, at, "amount", intent.amount / at.size)
-    # A number is written with the shortest digits that read back as the same, which are those of the Decimal.
-    return float(text) if at.venue.numbers else text
+    if not at.venue.numbers:
+        return text
+    number = float(text)  # it is written with the shortest digits that read back as the same
+    if Decimal(repr(number)) != Decimal(text):
+        raise ValueError(f"the amount {text} has more digits than a number can carry")
+    return number
 
 
 def _exact(ccxt: Any, at: Market, what: Literal["amount", "price"], value: Decimal) -> str:

@@ -38,7 +38,8 @@ class Traded(Struct, frozen=True):
 
 
 class Market(Struct, frozen=True, kw_only=True):
-    """What of ccxt's market is needed to read: `size` is one contract in base coin, 1 for spot."""
+    """What of ccxt's market is needed to read: `size` is one contract in base coin, 1 for spot; `barred`: why the venue
+    takes no orders in it, "" if it does."""
 
     venue: Venue
     symbol: str
@@ -46,6 +47,7 @@ class Market(Struct, frozen=True, kw_only=True):
     quote: str
     spot: bool
     size: Decimal = Decimal(1)
+    barred: str = ""
 
     @property
     def where(self) -> str:
@@ -64,7 +66,24 @@ def market(venue: Venue, known: Row) -> Market:
         quote=name_of(known, "quote", symbol),
         spot=spot,
         size=number(known, "contractSize", symbol) if sized else Decimal(1),
+        barred=_barred(venue, known),
     )
+
+
+def _barred(venue: Venue, known: Row) -> str:
+    info = known.get("info") or {}
+    wrong = [f"{name} is {info[name]}" for name, good in venue.open.items() if info.get(name, good) != good]
+    if known.get("active") is False:
+        wrong.append("its list says that it is not open")
+    return f"{venue.codes.name} takes no orders in this market: {', '.join(wrong)}" if wrong else ""
+
+
+def closed(at: Market, board: Any) -> str:
+    """Why a market whose `board` is this takes no orders (bitflyer), "" if it does. Raises Unavailable."""
+    state, health = (name_of(board, name, at.where) for name in ("state", "health"))
+    if state == "RUNNING" and health not in ("NO ORDER", "STOP"):
+        return ""
+    return f"{at.venue.codes.name} takes no orders in this market: its board is {state}, its health is {health}"
 
 
 def rules(known: Row, size: Decimal, given: Rules) -> Rules:

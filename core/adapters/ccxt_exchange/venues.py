@@ -1,7 +1,10 @@
 """What ccxt does not know of each venue, as data: how it names our ids, what it refuses, for how long a request lives.
 
 The closed lists of refusals hold codes of which the venue says that nothing was done. Whatever is not in them, such as
-a time-out inside of the venue, leaves an order unknown.
+a time-out inside of the venue, or maintenance of the whole of it, leaves an order unknown.
+
+Where the values are from, besides ccxt 4.5.90's own source: the venues' documents for their APIs (bybit v5, okx v5,
+bitget v2, bittrade v1, bitflyer Lightning), as named beside each.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ class Venue:
     lookup: how an order is asked for by an id of its own or of ours. filtered: in the lists of open and of ended
     orders, each filtered by it; single: by itself, and a stop that has no `stop_id` among the ended stops; client: by
     itself, each kind of id at its own address; listed: in the list of all orders.
-    duplicates: codes that say that the venue has an order with this id of ours already.
+    duplicates: codes that say that the venue has an order with this id of ours already. lasting_ids: see Traits.
     id_limit: the longest id of ours that it takes, in characters; 0: it takes none. tags: where it gives it back.
-    window_s: a request older than this is refused for its age.
+    age_s: no request that is older than this is sent, nor carried out by the venue as far as it goes by its time.
     stops: the parameter that makes a stop at the market for contracts (for spot it is always `triggerPrice`); "": ccxt
     can place none. stop_id: the name of our id in a stop, where it is another one. stop_params: of each stop.
     stop_lists: the parameters that list stops where they are listed apart, of spot and of contracts. stop_cancel:
@@ -35,16 +38,19 @@ class Venue:
     margins: whether an order of contracts names its margin mode. accounts: whether an order names its account.
     positions: ccxt's name for the address, where its own method does not work.
     commission: where an execution holds a fee in base coin that ccxt does not read.
-    numbers: it takes amounts as numbers, not as text. per_s: requests that it allows, reads and writes.
+    numbers: it takes amounts as numbers, not as text. per_s, per_min: requests that it allows, reads and writes; 0:
+    as many as per_s makes. open: what the market's own row must say for orders to be taken, besides what ccxt reads.
+    board: ccxt's name for the address that tells whether a market is open, where its list of markets does not.
     state, states: where it says how an order stands, in words that ccxt does not translate, or not exactly.
     options: of ccxt's class. params: of each order. notes: see Traits.
     """
 
     codes: Codes
     duplicates: frozenset[str] = frozenset()
+    lasting_ids: bool = False
     lookup: Literal["filtered", "single", "client", "listed"]
     id_limit: int
-    window_s: float
+    age_s: float
     stops: str = ""
     stop_lists: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
     stop_cancel: tuple[bool, bool] = (False, False)
@@ -65,11 +71,19 @@ class Venue:
     commission: str = ""
     numbers: bool = False
     per_s: tuple[int, int]
+    per_min: tuple[int, int] = (0, 0)
+    open: Mapping[str, str] = field(default_factory=dict)
+    board: str = ""
     states: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def window_s(self) -> float:
+        """By our clock, which may be ahead of the venue's by as much as it lets pass, and time to carry it out."""
+        return 2 * self.age_s
 
 
 def _closed(codes: str) -> frozenset[str]:
@@ -115,7 +129,7 @@ _OKX: Final = _closed(
 )
 _BITGET: Final = _closed(
     "40001 40002 40003 40004 40005 40006 40007 40008 40009 40011 40012 40013 40014 40016 40017 40018 40019 40020 "
-    "40037 40085 40108 40109 40301 40309 40500 40706 40711 40712 40762 40768 40774 40808 40917 41103 41114 41117 "
+    "40037 40085 40108 40109 40301 40309 40706 40711 40712 40762 40768 40774 40808 40917 41103 41114 41117 "
     "43001 43011 43012 43025 43115 45110 45113 45122 429"
 )
 _BITTRADE: Final = _closed(
@@ -123,7 +137,7 @@ _BITTRADE: Final = _closed(
     "order-limitorder-amount-max-error order-marketorder-amount-min-error order-limitorder-price-min-error "
     "order-limitorder-price-max-error order-holding-limit-failed order-orderprice-precision-error "
     "order-orderstate-error order-queryorder-invalid api-signature-check-failed api-signature-not-valid "
-    "base-record-invalid base-symbol-trade-disabled base-symbol-error system-maintenance invalid-parameter"
+    "base-record-invalid base-symbol-trade-disabled base-symbol-error invalid-parameter"
 )
 _BITFLYER: Final = _closed("-106 -109 -110 -153 -200 -205 -500 -501")
 
@@ -145,7 +159,8 @@ VENUES: Final[dict[str, Venue]] = {
         duplicates=frozenset(("110072", "170141")),
         lookup="filtered",
         id_limit=36,
-        window_s=10.0,  # it refuses what is older than recvWindow (5 s) or over 1 s ahead of its own clock
+        lasting_ids=True,  # "Futures, Perps & Spot: orderLinkId rules: optional param, always unique" (create-order)
+        age_s=5.0,  # recvWindow: server_time - recv_window <= timestamp < server_time + 1000 (integration guide)
         stops="stopLossPrice",
         stop_cancel=(True, False),
         by_order="orderId",
@@ -153,7 +168,7 @@ VENUES: Final[dict[str, Venue]] = {
         funds=("result", "list", 0, "coin"),
         page=(50, 100),
         sandbox=True,
-        per_s=(10, 10),
+        per_s=(10, 10),  # the least of its limits per account (create-order, position/list); 600 in 5 s per address
         state="orderStatus",
         states={"PartiallyFilledCanceled": "cancelled"},
         options={
@@ -161,7 +176,10 @@ VENUES: Final[dict[str, Venue]] = {
             # Said outright, so that ccxt does not ask two addresses that a trading key may not see.
             "enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6,
         },
-        notes=("bybit: only a unified trading account in one-way mode can be used.",),
+        notes=(
+            "bybit: only a unified trading account in one-way mode can be used.",
+            "bybit: it forgets an order that ended without an execution after a day.",
+        ),
     ),
     "okx": Venue(
         codes=Codes(
@@ -176,8 +194,9 @@ VENUES: Final[dict[str, Venue]] = {
         ),
         duplicates=frozenset(("51016", "51065", "51068")),
         lookup="single",
+        # Not lasting: "If the clOrdId is associated with multiple orders, only the latest one will be returned."
         id_limit=32,
-        window_s=60.0,  # it refuses a time stamp 30 s away from its clock, either way
+        age_s=30.0,  # 50102: the time stamp is 30 s away from its clock, either way
         stops="stopLossPrice",
         stop_lists=({"trigger": True, "ordType": "trigger"}, {"trigger": True, "ordType": "conditional"}),
         stop_cancel=(True, True),
@@ -189,9 +208,12 @@ VENUES: Final[dict[str, Venue]] = {
         page=(100, 100),
         sandbox=True,
         margins=True,
-        per_s=(10, 10),
+        per_s=(10, 10),  # 60 in 2 s of most; 10 in 2 s of fills-history, of which a look asks for one or two
         options={"createOrder": "privatePostTradeOrder", "tgtCcy": "base_ccy"},
-        notes=("okx: the account must be in net (one-way) mode.",),
+        notes=(
+            "okx: the account must be in net (one-way) mode.",
+            "okx: it forgets an order that was cancelled without an execution after two hours.",
+        ),
     ),
     "bitget": Venue(
         codes=Codes(
@@ -204,10 +226,10 @@ VENUES: Final[dict[str, Venue]] = {
                 "40010": "timeout", "40725": "server", "45001": "server", "41114": "maintenance",
             },
         ),
-        duplicates=frozenset(("40786", "43118")),
+        duplicates=frozenset(("40786", "43118", "40708", "45034")),  # each is "duplicate" in its table of errors
         lookup="single",
-        id_limit=40,
-        window_s=60.0,  # it refuses a time stamp 30 s away from its clock, either way
+        id_limit=40,  # not lasting: its documents do not say for how long an id is remembered
+        age_s=30.0,  # 40008: the time stamp is 30 s away from its clock, either way
         stops="triggerPrice",
         stop_lists=({"trigger": True}, {"trigger": True}),
         stop_cancel=(True, True),
@@ -220,7 +242,8 @@ VENUES: Final[dict[str, Venue]] = {
         sandbox=True,
         buy="limit",
         margins=True,
-        per_s=(10, 10),
+        per_s=(10, 10),  # per account and address, of nearly all
+        open={"symbolStatus": "normal"},  # of contracts, which ccxt does not read
         options={"uta": False},  # else ccxt asks the venue in the middle of placing an order
         notes=("bitget: only a classic account in one-way mode can be used, not a unified one.",),
     ),
@@ -235,15 +258,16 @@ VENUES: Final[dict[str, Venue]] = {
             },
         ),
         lookup="client",
-        id_limit=64,
-        window_s=600.0,  # the time stamp of a signature is good for 5 minutes, either way
+        id_limit=64,  # not lasting: unique for 24 hours
+        age_s=300.0,  # the time stamp of a signature is good for 5 minutes, either way
         tags=("client-order-id",),
         funds=("data", "list"),
         page=(100, 100),
         contracts=False,
         buy="ioc",
         accounts=True,
-        per_s=(5, 2),
+        per_s=(5, 2),  # 100 in 10 s, of all together
+        open={"api-trading": "enabled"},
         state="state",
         states={
             "created": "open", "pre-submitted": "open", "submitting": "open", "cancelling": "open",
@@ -264,7 +288,7 @@ VENUES: Final[dict[str, Venue]] = {
         ),
         lookup="listed",
         id_limit=0,
-        window_s=90.0,  # see notes
+        age_s=45.0,  # see notes: it says nothing of this, so it is for us alone to keep to it
         by_order="child_order_acceptance_id",
         funds=(),
         page=(100, 100),
@@ -273,6 +297,8 @@ VENUES: Final[dict[str, Venue]] = {
         positions="private_get_getpositions",
         numbers=True,
         per_s=(5, 2),
+        per_min=(60, 40),  # 500 in 5 minutes together, 300 of orders; 100 a minute of orders of 0.1 or less
+        board="public_get_getboardstate",
         state="child_order_state",
         states={
             "ACTIVE": "open", "COMPLETED": "filled", "CANCELED": "cancelled", "EXPIRED": "expired",

@@ -58,8 +58,8 @@ class Fault(Unavailable):
 class Line:
     """The one line to a venue over `exchange`, an object of ccxt's that nobody else calls. Thread-safe.
 
-    `codes`: how this venue says no. `reads_per_s`, `writes_per_s`: what it allows. A `call` asks the venue anew each
-    time that it is made.
+    `codes`: how this venue says no. `reads_per_s`, `writes_per_s`, and `..._per_min` where that is less: what it
+    allows. A `call` asks the venue anew each time that it is made.
     """
 
     def __init__(
@@ -70,10 +70,13 @@ class Line:
         *,
         reads_per_s: int,
         writes_per_s: int,
+        reads_per_min: int = 0,
+        writes_per_min: int = 0,
         tries: int = 3,
     ) -> None:
         self.exchange, self._clock, self._codes, self._tries = exchange, clock, codes, tries
-        self._reads, self._writes = Bucket(clock, reads_per_s), Bucket(clock, writes_per_s)
+        self._reads = Bucket(clock, reads_per_s, reads_per_min)
+        self._writes = Bucket(clock, writes_per_s, writes_per_min)
         self._breaker, self._lock = Breaker(clock), threading.RLock()
         self._used: datetime | None = None
         self._heard = listen(exchange)

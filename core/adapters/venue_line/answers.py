@@ -1,7 +1,9 @@
-"""Reading what a venue answered: a field that is not there, or not what it should be, is no answer. Never a default."""
+"""Reading what a venue answered: a field that is not there, or not what it should be, is no answer. Never a default,
+and never a float: from the venue's text to Decimal every digit stays."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -9,6 +11,11 @@ from typing import Any, TypeVar
 from core.ports import Unavailable
 
 T = TypeVar("T")
+
+
+def exact(text: str) -> Any:
+    """JSON whose fractions stay as they were written. Raises ValueError."""
+    return json.loads(text, parse_float=str)
 
 
 def item(row: Any, name: str, kind: type[T], where: str) -> T:
@@ -23,7 +30,7 @@ def number(row: Any, name: str, where: str) -> Decimal:
     """Field `name` of `row`, a finite number, as it was written. Raises Unavailable."""
     value = row.get(name) if isinstance(row, Mapping) else None
     try:
-        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        if isinstance(value, (str, int)) and not isinstance(value, bool):
             found = Decimal(str(value))
             if found.is_finite():
                 return found

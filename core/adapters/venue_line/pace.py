@@ -14,21 +14,25 @@ COOL_S, COOLEST_S = 30.0, 300.0
 
 
 class Bucket:
-    """So many tokens; each comes back one second after it was taken. Thus no second ever sees more than `per_s`."""
+    """So many tokens; each comes back a span of time after it was taken. Thus no second ever sees more than `per_s`,
+    and no minute more than `per_min`, where that is less than 60 such seconds (0: it is not)."""
 
-    def __init__(self, clock: Clock, per_s: int) -> None:
+    def __init__(self, clock: Clock, per_s: int, per_min: int = 0) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self._taken: deque[datetime] = deque(maxlen=per_s)
+        spans = [(1, per_s), (60, per_min)] if per_min else [(1, per_s)]
+        self._taken = [(timedelta(seconds=span), deque[datetime](maxlen=count)) for span, count in spans]
 
     def take(self) -> None:
-        """Returns when there is a token; waits for a second at most, even if the clock was set back."""
+        """Returns when there is a token; waits for the longest span at most, even if the clock was set back. Whoever
+        comes meanwhile waits behind."""
         with self._lock:
-            now = at = self._clock.now()
-            if len(self._taken) == self._taken.maxlen:
-                at = max(now, min(now, self._taken[0]) + timedelta(seconds=1))
-            self._taken.append(at)
-        if at > now:
-            self._clock.sleep((at - now).total_seconds())
+            now = self._clock.now()
+            full = [(span, taken[0]) for span, taken in self._taken if len(taken) == taken.maxlen]
+            at = max([now, *(min(now, first) + span for span, first in full)])
+            for _, taken in self._taken:
+                taken.append(at)
+            if at > now:
+                self._clock.sleep((at - now).total_seconds())
 
 
 class Breaker:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from core.adapters.venue_line.answers import exact
+
 Kind = Literal[
     "refused", "rate_limit", "ban", "nonce", "clock", "maintenance", "credentials",
     "unparsable", "timeout", "connect", "network", "server", "local", "open",
@@ -95,6 +97,7 @@ def listen(exchange: Any) -> Heard:
         return hear(code, reason, url, method, headers, body, *rest)
 
     exchange.fetch, exchange.on_rest_response = fetched, heard
+    exchange.on_json_response = exact  # ccxt's own would make floats of numbers
     exchange.enableLastJsonResponse = True
     exchange.enableRateLimit = False
     exchange.options["maxRetriesOnFailure"] = 0
