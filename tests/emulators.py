@@ -29,6 +29,7 @@ LEAN: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 # Java outlives a test run that is killed, unless somebody sees the run's end of the pipe close.
 GUARD: Final = 'exec 3<&0; "$@" & java=$!; { cat <&3 > /dev/null; kill -9 $java; } & wait $java'
 PATIENCE_S: Final = 60.0
+STARTS: Final = 3  # on a busy machine somebody else may take the port that was free a moment ago
 
 
 @contextlib.contextmanager
@@ -37,23 +38,28 @@ def firestore() -> Iterator[str]:
     java, jar = shutil.which("java"), _jar()
     if java is None or jar is None:
         _missing("the Firestore emulator needs Java and `gcloud components install cloud-firestore-emulator`")
-    port = free_port()
-    command = [java, *LEAN, "-cp", str(jar), MAIN, "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(
+    for _ in range(STARTS):
+        port = free_port()
+        process = _started([java, *LEAN, "-cp", str(jar), MAIN, "--host", "127.0.0.1", "--port", str(port)])
+        try:
+            if _answers(f"http://127.0.0.1:{port}/", process):
+                yield f"127.0.0.1:{port}"
+                return
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    _missing("the Firestore emulator did not start: `gcloud emulators firestore start` says why")
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         ["sh", "-c", GUARD, "sh", *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    try:
-        if not _answers(f"http://127.0.0.1:{port}/", process):
-            _missing("the Firestore emulator did not start: `gcloud emulators firestore start` says why")
-        yield f"127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @contextlib.contextmanager

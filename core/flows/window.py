@@ -68,7 +68,8 @@ def window(
     except (BadBars, KeyError, TypeError):
         bars = empty()  # damaged: asked for anew
     bars = bars.between(since, bar + step)
-    bars = bars[~insane(bars)]  # what the venue printed wrong once it may have mended since
+    bad = insane(bars)
+    bars = bars[~bad] if bad.any() else bars  # what the venue printed wrong once it may have mended since
     try:
         if isinstance(last, Exception):
             raise last

@@ -161,7 +161,8 @@ class History:
             answer = {"outcome": "500", "reason": repr(bug)}
             self.audit.wrong(f"the tick raised {bug!r}")
         self._disturbed += luck.struck
-        self.outcomes[f"{answer['outcome']} {answer['reason']}" if len(answer["reason"]) < 30 else "500"] += 1
+        reason = answer["reason"] if len(answer["reason"]) < 30 else "…"
+        self.outcomes[f"{answer['outcome']} {reason}"] += 1
         self._tell(f"  → {answer['outcome']}: {answer['reason']}, {answer.get('orders') or 'no orders'} ({name})")
         if not self.scene.turns.several:
             self._check(answer)

@@ -4,6 +4,7 @@ and how the book and the venue stand after every invocation. What it finds wrong
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -183,7 +184,7 @@ class Audit:
             if not halting and self._own() in SEVERITY[:2]:
                 self.wrong("the book is in trouble and has not halted itself")
         if after.trouble and after.trouble != self.believed.trouble:
-            self.troubles["".join(c for c in after.trouble.split(":", 1)[-1] if not c.isdigit())[:90]] += 1
+            self.troubles[re.sub(r"order \w+|-?[0-9.]+(, )?|\(.*?\)", "·", after.trouble)[:90]] += 1
             if not any(document.get("severity") == "critical" for document in told.values()):
                 self.wrong("the book halted itself and told nobody")
 

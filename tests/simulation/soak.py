@@ -64,9 +64,7 @@ class Tally:
         self.kinds += history.told.kinds
         self.outcomes += history.outcomes
         for why, count in history.audit.troubles.items():
-            self.halts[f"{why} ({'the venue told the truth' if quirks.honest else 'the venue lagged for long'})"] += (
-                count
-            )
+            self.halts[f"{why} [{_excuse(history)}]"] += count
         if history.audit.violations:
             self.failing.append((history.wish, history.audit.violations[0]))
 
@@ -89,6 +87,12 @@ class Tally:
     def unnamed(self) -> list[str]:
         """Calls that have crashed and stand in no table: the tick has learnt to make another one."""
         return sorted({call for call, fault in self.points if "crash" in fault} - set(CALLS))
+
+
+def _excuse(history: History) -> str:
+    if history.audit.strangers:
+        return "somebody traded by hand"
+    return "the venue told the truth" if history.setting.quirks.honest else "the venue lagged for long"
 
 
 def batch(first: int, count: int, venue: str = "") -> Tally:
