@@ -5,11 +5,12 @@
 #   make bench   the figures
 #   make soak    simulated histories in which everything fails (SOAK_SECONDS=60), on all cores
 #   make mutants break the code on purpose, and see the simulation notice
+#   make kills   kill real processes at real requests (KILLS=200), over HTTP and the Firestore emulator
 #   make clean   remove what was installed and made (not var/, where state and models are)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup-train setup-dev setup-bench demo test lint check bench soak mutants clean
+.PHONY: help setup-train setup-dev setup-bench demo test lint check bench soak mutants kills clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -17,6 +18,7 @@ ARGS ?=
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
 WORKERS ?= 2
 SOAK_SECONDS ?= 60
+KILLS ?= 200
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -92,6 +94,10 @@ soak: setup-dev
 mutants: setup-dev
 	$(compiled)
 	@$(PY) -m tests.mutants $(ARGS)
+
+kills: setup-dev
+	$(compiled)
+	@$(PY) -m tests.processes --kills $(KILLS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build ./*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

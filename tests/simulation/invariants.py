@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from core.domain.orders import ZERO, Execution, Intent, Order
 from core.domain.state import Book, BookState, opening
 from core.ports import Document, Write
 from tests.simulation.store import Documents
-from tests.simulation.turns import EPOCH, moment
+from tests.simulation.turns import EPOCH, SECOND, moment
 from tests.simulation.venue import Record, Venue
 
 SEVERITY = ("run", "reduce", "halt", "flatten")
@@ -156,6 +157,8 @@ class Audit:
                 self.wrong(f"new risk was taken at {intent.bar:%d %H:%M} on input that is not fit for it")
             self._timely(intent, after)
             self._sized(intent, after.holding.position)
+            if intent.leg == "entry" and self.venue.quirks.traits.instant:
+                self._agreed(after.holding.position)
             if after.trouble:
                 self.wrong(f"an {intent.leg} was about to be sent by a book that needs a person")
             if (document.get("lease") or {}).get("until") is None:
@@ -168,6 +171,15 @@ class Audit:
         left = position if intent.side == "sell" else -position
         if intent.leg != "entry" and self.venue.quirks.traits.instant and intent.amount > left:
             self.wrong(f"an {intent.leg}, {intent.side} {intent.amount}, would not close a position of {position}")
+
+    def _agreed(self, position: Decimal) -> None:
+        """Nothing is opened while the venue has held something else for longer than its lags and a commit take."""
+        off = takewhile(lambda held: held[1] != position, reversed(self.venue.positions))
+        since = min((at for at, _ in off), default=self.venue.time.now)
+        if self.venue.time.now - since > 1.5 * SLOWEST * SECOND:
+            self.wrong(
+                f"an entry was about to be sent by a book of {position}, long after the venue had another position"
+            )
 
     def _timely(self, intent: Intent, after: BookState) -> None:
         """No order of a bar is sent at a later one, and no entry long after its bar. A commit may take SLOWEST."""

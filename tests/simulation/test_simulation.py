@@ -227,6 +227,12 @@ def of_nothing(history: History) -> None:
     sent_again(history, amount=ZERO)
 
 
+def elsewhere_for_long(history: History) -> None:
+    history.venue.by_hand("buy", Decimal("0.0077"))
+    history.scene.time.until(history.scene.time.now + 600_000)
+    commit(history, resent(history))
+
+
 def in_trouble(history: History) -> None:
     commit(history, replace(resent(history), trouble="something"))
 
@@ -335,6 +341,7 @@ def disagreeing(history: History) -> None:
         (of_another_bar, "was about to be sent at the bar"),
         (opening_exit, "would not close"),
         (of_nothing, "of 0 was about to be sent"),
+        (elsewhere_for_long, "long after the venue had another position"),
         (in_trouble, "by a book that needs a person"),
         (not_halted, "has not halted itself"),
         (went_on_by_itself, "went on by itself"),
