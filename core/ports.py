@@ -84,8 +84,9 @@ class Exchange(Protocol):
         ...
 
     def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
-        """Sends each order, one after the other, and never again: an answer for each, whatever happens. Where the
-        venue knows an id already, the answer is `placed`.
+        """Sends each order, one after the other, and never again: an answer for each, whatever happens, once this
+        process has looked. Where the venue knows an id already, the answer is `placed`. After one that is not placed
+        the others are not sent: what follows may rest on it.
 
         A request is signed with its order's `sent`, where the venue checks that time: written down an instant before,
         it expires there `traits.window_s` later, however long this process was paused in between.
@@ -93,7 +94,8 @@ class Exchange(Protocol):
         ...
 
     def cancel(self, book: str, orders: Sequence[Order]) -> None:
-        """Asks the venue to take back orders whose `order_id` is known. Whether it did, the next look tells."""
+        """Asks the venue to take back orders whose `order_id` is known. Whether it did, the next look tells: that an
+        order is gone already is no failure."""
         ...
 
 
