@@ -118,21 +118,27 @@ def merge(old: Bars, new: Bars) -> Bars:
     return joined if follows else joined[np.argsort(joined.time, kind="stable")]
 
 
+def gaps(bars: Bars, timeframe: str) -> NDArray[np.intp]:
+    """The index of each bar behind which the next one on the grid is missing."""
+    return np.flatnonzero(bars.time[1:] - bars.time[:-1] != seconds(timeframe))
+
+
 def unbroken(bars: Bars, timeframe: str) -> NDArray[np.int64]:
     """For each bar, how many bars up to and with it follow one another on the grid without a gap."""
     if not len(bars):
         return np.empty(0, np.int64)
     index = np.arange(len(bars))
-    broken = np.ones(len(bars), np.bool_)
-    np.not_equal(bars.time[1:] - bars.time[:-1], seconds(timeframe), out=broken[1:])
-    return index - np.maximum.accumulate(np.where(broken, index, 0)) + 1
+    first = np.zeros(len(bars), np.int64)
+    after = gaps(bars, timeframe) + 1
+    first[after] = after
+    return index - np.maximum.accumulate(first) + 1
 
 
 def insane(bars: Bars) -> NDArray[np.bool_]:
     """Rows that no honest venue prints: not finite, price not positive, volume negative, high and low not around."""
     o, h, low, c, v = bars.columns()[1:]
-    with np.errstate(invalid="ignore"):  # no comparison with NaN is true
-        sane = (low > 0) & (low <= np.minimum(o, c)) & (h >= np.maximum(o, c)) & (h < np.inf) & (v >= 0) & (v < np.inf)
+    # No comparison with NaN is true.
+    sane = (low > 0) & (low <= np.minimum(o, c)) & (h >= np.maximum(o, c)) & (h < np.inf) & (v >= 0) & (v < np.inf)
     return ~sane
 
 
@@ -157,7 +163,8 @@ def refusal(window: Bars, bar: datetime, need: int, timeframe: str) -> tuple[str
     bad = np.flatnonzero(insane(tail))
     if len(bad):
         return "window_insane", f"the bar {moment(tail.time[bad[0]]).isoformat()} holds values that no market prints"
-    run = int(unbroken(tail, timeframe)[-1])
+    behind = gaps(tail, timeframe)
+    run = len(tail) - 1 - int(behind[-1]) if len(behind) else len(tail)
     if run < len(tail):
         return "window_gap", f"bars are missing before {moment(tail.time[len(tail) - run]).isoformat()}"
     if run < need:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
-import numpy as np
-
 from core.domain.bars import (
     BadBars,
     Bars,
     close_time,
     empty,
+    gaps,
     insane,
     merge,
     moment,
     pack,
     refusal,
     seconds,
-    unbroken,
     unpack,
 )
 from core.domain.features import CONTEXT, SETS
@@ -88,8 +86,9 @@ def _first_absent(bars: Bars, since: datetime, timeframe: str) -> datetime:
     """The first bar from `since` on that is not stored: what the venue lacked an hour ago it may have by now."""
     if not len(bars) or moment(bars.time[0]) > since:
         return since
-    whole = int((unbroken(bars, timeframe) == np.arange(1, len(bars) + 1)).sum())
-    return moment(bars.time[whole - 1]) + timedelta(seconds=seconds(timeframe))
+    behind = gaps(bars, timeframe)
+    last = int(behind[0]) if len(behind) else -1
+    return moment(bars.time[last]) + timedelta(seconds=seconds(timeframe))
 
 
 def kept(book: Book, bars: Bars) -> Write:
