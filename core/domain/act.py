@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Literal
 
 from msgspec import Struct
@@ -64,17 +65,20 @@ def plan(state: BookState, scene: Scene) -> tuple[BookState, Step]:
 
 
 def _revised(state: BookState, scene: Scene) -> BookState:
-    """Planned orders that may not go any more have never been placed; what was lost on the way is planned again."""
-    orders: list[Order] = []
-    for order in state.orders:
-        why = _pointless(order, state, scene) if order.status == "planned" else ""
+    """Planned orders that may not go any more have never been placed; what was lost on the way is planned again. An
+    entry is judged by what has become of its exit just now."""
+    revised: list[tuple[Order, ...]] = [(order,) for order in state.orders]
+    for index in sorted(range(len(revised)), key=lambda each: state.orders[each].intent.leg == "entry"):
+        order = state.orders[index]
+        if order.status not in ("planned", "never_placed"):
+            continue
+        known = replace(state, orders=tuple(chain.from_iterable(revised)))
+        why = _pointless(order, known, scene) if order.status == "planned" else ""
         if why:
-            orders.append(move(order, "never_placed", detail=why))
-        elif _again(order, state, scene):
-            orders += [_retry(order)] if scene.traits.identity == "id" else [order, _retry(order, other=True)]
-        else:
-            orders.append(order)
-    return replace(state, orders=tuple(orders))
+            revised[index] = (move(order, "never_placed", detail=why),)
+        elif _again(order, known, scene):
+            revised[index] = (_retry(order),) if scene.traits.identity == "id" else (order, _retry(order, other=True))
+    return replace(state, orders=tuple(chain.from_iterable(revised)))
 
 
 def _pointless(order: Order, state: BookState, scene: Scene) -> str:

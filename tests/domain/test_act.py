@@ -356,6 +356,14 @@ def test_an_exit_goes_late_and_under_every_switch_but_halt(mode: Mode) -> None:
     assert legs(next_step(holding(EXIT, position=LOT), A, mode, fresh=False)) == ("send", ["exit"])
 
 
+@pytest.mark.parametrize("orders", [(EXIT, ENTRY), (ENTRY, EXIT)])
+def test_an_entry_is_dropped_with_the_exit_before_it_that_no_longer_fits(orders: tuple[Order, Order]) -> None:
+    # As when the stop has closed a part while nobody ran.
+    state, step = planned(holding(*orders, position="0.05"))
+    assert {status for _, status in ways(state)[:2]} == {"never_placed"}
+    assert "entry" not in legs(step)[1]
+
+
 @pytest.mark.parametrize("position", [0, "0.05", "0.2", "-0.1"])
 def test_an_exit_whose_position_has_changed_is_dropped(position: Any) -> None:
     state, _ = planned(holding(EXIT, position=position))
