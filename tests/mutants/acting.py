@@ -114,8 +114,8 @@ ACTING: Final = (
         "retry under a new id",
         "What is sent once more gets an id of its own, so the venue cannot tell that it has it.",
         PLAN,
-        'orders += [_retry(order)] if scene.traits.identity == "id" else [order, _retry(order, other=True)]',
-        "orders += [order, _retry(order, other=True)]",
+        '(_retry(order),) if scene.traits.identity == "id" else (order, _retry(order, other=True))',
+        "(order, _retry(order, other=True))",
         venue="A: takes an id once",
     ),
     Mutant(
@@ -274,5 +274,26 @@ ACTING: Final = (
         PLAN,
         '    name = intent_id(wanted.book, wanted.bar, "exit", attempt)\n',
         "    return None\n",
+    ),
+    Mutant(
+        "dust treated as a position",
+        "What is too small to be traded is held for ever.",
+        DECIDE,
+        "return ZERO if rules.dust(position) else position",
+        "return position",
+    ),
+    Mutant(
+        "decided bars decided again",
+        "A late call for an earlier bar decides on it, after a newer one.",
+        CLAIM,
+        "if last is not None and (last > bar or (last == bar and not record)):",
+        "if last is not None and last == bar and not record:",
+    ),
+    Mutant(
+        "stop on the wrong side",
+        "The stop of a short sells.",
+        PLAN,
+        'side: Side = "sell" if held.position > 0 else "buy"',
+        'side: Side = "sell"',
     ),
 )

@@ -159,4 +159,11 @@ SETTLING: Final = (
         "if account.fills != known.fills or _far(known, account):",
         "if _far(known, account):",
     ),
+    Mutant(
+        "position mismatch passed over",
+        "The venue's position is not compared with the book's.",
+        SETTLE,
+        "    if expected(state) == sight.position:\n        return",
+        "    if not state.trouble:\n        return",
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import ACT, CLAIM, DECIDE, PAPER, PLAN, SETTLE, Mutant
+from tests.mutants.mutant import ACT, CLAIM, PAPER, PLAN, SETTLE, Mutant
 
 UNSEEN: Final = (
     Mutant(
@@ -15,18 +15,18 @@ UNSEEN: Final = (
         'if intent.leg == "stop" and not scene.fresh:',
     ),
     Mutant(
+        "entry judged before its exit",
+        "The stop has closed a part, so the exit is dropped, and the entry goes. One in 30,000 histories shows it.",
+        PLAN,
+        "known = replace(state, orders=tuple(chain.from_iterable(revised)))",
+        "known = state",
+    ),
+    Mutant(
         "never placed after one look",
         "One look without a trace is taken for proof, though listings lag.",
         SETTLE,
         "if order.looks < traits.looks or",
         "if order.looks < 1 or",
-    ),
-    Mutant(
-        "dust treated as a position",
-        "What is too small to be traded is held for ever.",
-        DECIDE,
-        "return ZERO if rules.dust(position) else position",
-        "return position",
     ),
     Mutant(
         "stop of the wrong size",
@@ -65,31 +65,10 @@ UNSEEN: Final = (
         "if until is not None and until > now and not now:",
     ),
     Mutant(
-        "decided bars decided again",
-        "A late call for an earlier bar decides on it, after a newer one.",
-        CLAIM,
-        "if last is not None and (last > bar or (last == bar and not record)):",
-        "if last is not None and last == bar and not record:",
-    ),
-    Mutant(
-        "stop on the wrong side",
-        "The stop of a short sells.",
-        PLAN,
-        'side: Side = "sell" if held.position > 0 else "buy"',
-        'side: Side = "sell"',
-    ),
-    Mutant(
         "paper account not conditional",
         "Two invocations write the paper account, and the later one forgets what the other did.",
         PAPER,
         "self._state.commit([Write(_key(book), document, version)])",
         "self._state.commit([Write(_key(book), document)])",
-    ),
-    Mutant(
-        "position mismatch passed over",
-        "The venue's position is not compared with the book's.",
-        SETTLE,
-        "    if expected(state) == sight.position:\n        return",
-        "    if not state.trouble:\n        return",
     ),
 )

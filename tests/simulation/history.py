@@ -58,7 +58,7 @@ class History:
         self.audit = Audit(self.setting.book, venue, documents)
         go_live(self.scene)
         documents.watcher, venue.accepting, venue.tell = self._committed, self.audit.accepting, self._venue_tells
-        self._claims, self._disturbed, self._commits, self._refused = 0, 0, 0, 0
+        self._claims, self._disturbed, self._commits = 0, 0, 0
         self._quiet = False
 
     def run(self) -> History:
@@ -150,7 +150,7 @@ class History:
         warm = draw.random() < 0.99
         at = moment(market.opens(index + 1) + 5 * SECOND)
         self.ticks += 1
-        self._disturbed, self._commits, self._refused = 0, 0, len(self.scene.venue.refused)
+        self._disturbed, self._commits = 0, 0
         try:
             answer = tick(world(self.scene, luck, self._foresee, warm, self._owner), self.setting.book, at)
         except Crash:
@@ -195,7 +195,7 @@ class History:
         scene, quirks = self.scene, self.setting.quirks
         if self._disturbed or not self._commits or not quirks.honest or not quirks.traits.instant:
             return
-        if answer["outcome"] in ("busy", "crashed", "500", "superseded") or self._refused != len(scene.venue.refused):
+        if answer["outcome"] in ("busy", "crashed", "500", "superseded"):
             return
         shown = scene.time.now - 6 * SECOND  # what the last look may have shown
         before = [position for at, position in scene.venue.positions if at <= shown][-1:]
