@@ -43,11 +43,15 @@ def serving(environ: dict[str, str], *more: str) -> Iterator[tuple[subprocess.Po
 
 def test_it_serves_the_functions_and_stops_when_told(tmp_path: Path) -> None:
     with serving(with_model(of_files(tmp_path)), "--json") as (process, url):
-        ticked = urllib3.request("POST", f"{url}/tick", json={"at": AT.isoformat()}, redirect=False, retries=False)
+        ticked = urllib3.request(
+            "POST", f"{url}/tick", json={"at": AT.isoformat()}, redirect=False, retries=False, timeout=60
+        )
         assert (ticked.status, ticked.json()["book"]) == (200, "btc")
-        assert urllib3.request("POST", f"{url}/train", body=b"{", redirect=False, retries=False).status == 400
-        assert urllib3.request("GET", f"{url}/tick", retries=False).status == 405
-        nowhere = urllib3.request("POST", f"{url}/nowhere", retries=False)
+        assert (
+            urllib3.request("POST", f"{url}/train", body=b"{", redirect=False, retries=False, timeout=60).status == 400
+        )
+        assert urllib3.request("GET", f"{url}/tick", retries=False, timeout=60).status == 405
+        nowhere = urllib3.request("POST", f"{url}/nowhere", retries=False, timeout=60)
         assert (nowhere.status, b"/tick, /train" in nowhere.data) == (404, True)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
