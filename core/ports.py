@@ -12,11 +12,13 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import uuid4
 
+from core.domain.alerts import Message
 from core.domain.bars import Bars
 from core.domain.daily import Daily
 from core.domain.decide import Foresight
 from core.domain.forecast import Model
 from core.domain.orders import Answer, Order, Sight, Traits
+from core.domain.risk import Limits
 from core.domain.state import Book
 
 
@@ -33,6 +35,14 @@ class Conflict(Exception):
 
 class Missing(LookupError):
     """A named file or object does not exist."""
+
+
+class Later(Unavailable):
+    """Whoever was asked said when to come back: `seconds` from now."""
+
+    def __init__(self, said: str, seconds: float) -> None:
+        super().__init__(said)
+        self.seconds = seconds
 
 
 class Clock(Protocol):
@@ -70,6 +80,24 @@ class DailySource(Protocol):
         ...
 
 
+class Calls(NamedTuple):
+    """Requests to the venue since this process began: how many, how many failed, the seconds that the newest took."""
+
+    made: int = 0
+    failed: int = 0
+    took: tuple[float, ...] = ()
+
+
+class Vetting(NamedTuple):
+    """What a venue tells of a key and of time. withdraw: whether the key may withdraw; skew_s: by how much our clock is
+    ahead of the venue's; None: it does not tell. said: a sentence for each thing that it does not tell, or that is
+    wrong."""
+
+    withdraw: bool | None = None
+    skew_s: float | None = None
+    said: tuple[str, ...] = ()
+
+
 class Exchange(Protocol):
     @property
     def traits(self) -> Traits:
@@ -96,6 +124,29 @@ class Exchange(Protocol):
     def cancel(self, book: str, orders: Sequence[Order]) -> None:
         """Asks the venue to take back orders whose `order_id` is known. Whether it did, the next look tells: that an
         order is gone already is no failure."""
+        ...
+
+    def calls(self) -> Calls:
+        """What this object has asked of the venue so far. Asks nobody."""
+        ...
+
+    def vet(self) -> Vetting:
+        """What must be true of key and clock before real money is traded. Raises Unavailable: the keys do not work, or
+        it cannot be told."""
+        ...
+
+
+class Notifier(Protocol):
+    """A channel on which a person is told."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Shows `messages` (at most `most`) together, once. Raises Later when the channel says when to come back, else
+        Unavailable: then nothing of them was shown, as far as the channel tells."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """How many messages one call may carry."""
         ...
 
 
@@ -172,6 +223,8 @@ class Secrets(Protocol):
         ...
 
 
+NO_OTHERS: Final = Limits()
+
 # From (book, bars, live model or None, VIX, why no forecast shall be made or None).
 Foresee = Callable[[Book, Bars, Model | None, Daily, tuple[str, str] | None], Foresight]
 
@@ -193,6 +246,9 @@ class World:
     patience_s: int = 20
     vix_every_s: int = 6 * 3600
     owner: Callable[[], str] = lambda: uuid4().hex
+    minutes: Market | None = None  # of one-minute bars, for the guard; None: there are none
+    books: Sequence[Book] = ()  # of the whole deployment, which share the account; empty: this book alone
+    limits: Limits = NO_OTHERS
     foresee: Foresee | None = None  # in place of features and model, where only what comes after them is of interest
     together: Callable[[Sequence[Callable[[], Any]]], list[Any]] = lambda calls: [call() for call in calls]
     cache: dict[str, object] = field(default_factory=dict)

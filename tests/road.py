@@ -26,6 +26,7 @@ from core.flows.serving import folder, pointer_key, version_of
 from core.flows.window import needed
 from core.ports import ModelStore, StateStore, World, Write
 from tests.fakes import FixedClock, MemoryModels, MemoryState
+from tests.policies import PLAIN
 
 DATA = Path(__file__).parents[1] / "../shared/data"
 PERP = DATA / "bars/btcusdt_binance_perp_1h.parquet"
@@ -96,7 +97,8 @@ def drawn(count: int = 2600, seed: int = 3) -> Bars:
 
 
 def small_book(features: str = "core12", **policy: Any) -> Book:
-    defaults: dict[str, Any] = {"model_max_age_days": 0.0, "threshold": 0.02, "threshold_min": 0.0}
+    """Trades often; no breaker and no further limit of the size has a say, unless `policy` says so."""
+    defaults: dict[str, Any] = {**PLAIN, "model_max_age_days": 0.0, "threshold": 0.02, "threshold_min": 0.0}
     return Book(id="btc", symbol="BTC/USDT", features=features, policy=Policy(**{**defaults, **policy}), rules=RULES)
 
 

@@ -6,15 +6,17 @@ the venue mends a hole) it would be another fill, and the book would have booked
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 
 import msgspec
 
 from core.domain.bars import Bars
 from core.domain.fills import PAPER, Account, Costs, accept, advance, sight
-from core.domain.orders import Answer, Holding, Order, Rules, Sight, Traits
-from core.ports import Conflict, StateStore, Unavailable, Write
+from core.domain.orders import Answer, Holding, Order, Rules, Sight, Traits, exact
+from core.ports import Calls, Conflict, StateStore, Unavailable, Vetting, Write
 
 REMEMBER_AFTER = timedelta(days=4)  # until then the bars are walked again: cheap, and one write less each tick
 
@@ -31,7 +33,7 @@ class PaperExchange:
         return PAPER
 
     def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
-        return sight(self._moved(book, bars), orders)
+        return sight(self._moved(book, bars), orders, _last(bars))
 
     def _moved(self, book: str, bars: Bars) -> Account:
         stored = self._state.read([_key(book)])[_key(book)]
@@ -70,11 +72,25 @@ class PaperExchange:
     def cancel(self, book: str, orders: Sequence[Order]) -> None:
         """An order here waits for the next bar's open and no longer: there is nothing to take back."""
 
+    def calls(self) -> Calls:
+        """None: there is no venue behind it."""
+        return Calls()
+
+    def vet(self) -> Vetting:
+        """There is no key, so nothing can be withdrawn, and no clock but ours."""
+        return Vetting(withdraw=False, skew_s=0.0)
+
     def _remember(self, book: str, account: Account, version: str | None) -> None:
         """Raises Conflict."""
         document = msgspec.msgpack.decode(msgspec.msgpack.encode(account))
         written = self._state.commit([Write(_key(book), document, version)])
         self._seen[book] = account, written[_key(book)]
+
+
+def _last(bars: Bars) -> Decimal | None:
+    """The newest price that a market can print."""
+    closes = (float(close) for close in reversed(bars.close))
+    return next((exact(close) for close in closes if 0.0 < close < math.inf), None)
 
 
 def _far(known: Account, account: Account) -> bool:

@@ -8,7 +8,7 @@ the next bar and stops come with their entry (the paper exchange), all that was 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Literal
@@ -251,3 +251,12 @@ def _answered(order: Order, answer: Answer) -> Order:
     if answer.outcome == "placed" and answer.order_id:
         return move(order, "acknowledged", order_id=answer.order_id)
     return move(order, "unknown", detail=answer.detail)
+
+
+def withheld(state: BookState, ids: Collection[str], why: str) -> BookState:
+    """The state with orders that were written down as sent, and were not: the switch was flipped just before."""
+    orders = tuple(
+        move(order, "never_placed", detail=why) if order.status == "sent" and order.intent.id in ids else order
+        for order in state.orders
+    )
+    return replace(state, orders=orders)

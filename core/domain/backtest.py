@@ -16,7 +16,7 @@ from core.domain.decide import Decision, decide
 from core.domain.fills import PAPER, Account, accept, sight, through
 from core.domain.orders import Answer, Fill
 from core.domain.settle import settle
-from core.domain.state import Book, BookState, conclude, opening, view
+from core.domain.state import Book, BookState, conclude, marked, opening, tripped, view
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,12 @@ def backtest(
         state, news = settle(state, shown, book, PAPER, now)
         problem = None if run[i] >= need else refusal(bars[max(0, i - need + 1) : i + 1], bar, need, book.timeframe)
         price = float(bars.close[i])
-        seen = view(book, state, bar, "run", None, problem, price, float(p_up[i]), context[i].tolist())
+        state, trips = tripped(marked(state, price, now), book.policy, now)
+        seen = view(
+            book, state, bar, "run", None, problem, price, float(p_up[i]), context[i].tolist(), trips, sight=shown
+        )
         decision = decide(seen, book.policy, book.rules)
-        state = conclude(state, bar, price, decision)
+        state = conclude(state, bar, decision)
         state, step = plan(state, Scene(book=book, traits=PAPER, mode="run", bar=bar, now=now))
         for order in step.orders:
             account = accept(account, order.intent)

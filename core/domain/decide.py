@@ -13,20 +13,25 @@ from typing import Literal
 
 from msgspec import Struct
 
-from core.domain.orders import ZERO, Holding, Intent, Leg, Rules, exact, intent_id
-from core.domain.risk import Policy, size, threshold
+from core.domain.orders import ZERO, Holding, Intent, Leg, Rules, Side, exact, intent_id
+from core.domain.risk import Money, Policy, Result, Room, Trip, regime, sized, threshold
 
 Mode = Literal["run", "reduce", "halt", "flatten"]
 MODES: tuple[Mode, ...] = ("run", "reduce", "halt", "flatten")  # in order of severity
 Action = Literal["enter", "exit", "reverse", "hold", "stay_out", "refuse", "halt"]
 Number = float | str | None
+UNKNOWN = (math.nan,) * 13  # one row of CONTEXT of which nothing is known
 
 
 class View(Struct, frozen=True, kw_only=True):
-    """All that a decision looks at. Prices as the venue printed them; `vix` and `vix_change` are NaN when unknown.
+    """All that a decision looks at. Prices as the venue printed them; numbers that are not known are NaN.
 
     `unsettled`: orders of which the outcome is not known. `blocked`: why nothing at all may be sent; `problem`: why no
-    new risk may be taken at this bar (each a code and a sentence), found before any forecast was made.
+    new risk may be taken at this bar (each a code and a sentence), found before any forecast was made. `trips`:
+    breakers that have tripped. `results`: of the book's newest trades. `free`, `margin`, `liquidation`: see Sight.
+    `room_long`, `room_short`: what the other books leave of the account's limits; None: there are no others.
+    `volatility`: per bar, of 168 bars; `fall`: the return of 24 bars; value at risk and shortfall: of a day, as shares
+    of a position's worth.
     """
 
     book: str
@@ -37,6 +42,14 @@ class View(Struct, frozen=True, kw_only=True):
     blocked: tuple[str, str] | None = None
     win_rate: float | None = None
     problem: tuple[str, str] | None = None
+    trips: tuple[Trip, ...] = ()
+    results: tuple[Result, ...] = ()
+    free: Decimal | None = None
+    margin: Decimal | None = None
+    liquidation: Decimal | None = None
+    room_long: Room | None = None
+    room_short: Room | None = None
+    bars_per_year: float = 8766.0
     price: float = math.nan
     p_up: float = math.nan
     atr: float = math.nan
@@ -45,6 +58,19 @@ class View(Struct, frozen=True, kw_only=True):
     rule: float = 0.0
     vix: float = math.nan
     vix_change: float = math.nan
+    volatility: float = math.nan
+    fall: float = math.nan
+    adx: float = math.nan
+    var_historical: float = math.nan
+    var_parametric: float = math.nan
+    var_monte_carlo: float = math.nan
+    shortfall: float = math.nan
+
+    @property
+    def value_at_risk(self) -> float:
+        """The largest of the three; NaN while any is unknown."""
+        ways = (self.var_historical, self.var_parametric, self.var_monte_carlo)
+        return math.nan if any(math.isnan(way) for way in ways) else max(ways)
 
 
 class Foresight(Struct, frozen=True, kw_only=True):
@@ -54,7 +80,7 @@ class Foresight(Struct, frozen=True, kw_only=True):
     p_up: float = math.nan
     row: dict[str, float] = {}
     members: dict[str, float] = {}
-    context: tuple[float, ...] = (math.nan,) * 6
+    context: tuple[float, ...] = UNKNOWN
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -71,24 +97,33 @@ class Decision(Struct, frozen=True, kw_only=True):
 def decide(view: View, policy: Policy, rules: Rules) -> Decision:
     """The decision at `view.bar`: gates first, then the exit of what is held, then a new entry."""
     position = view.holding.position
-    if view.mode == "halt":
-        return Decision(action="halt", reason="switch_halt", target=position)
+    mode, why, note = _allowed(view)
+    if mode == "halt":
+        return Decision(action="halt", reason=why, target=position, note=note)
     if view.blocked:
         return Decision(action="refuse", reason=view.blocked[0], target=position, note=view.blocked[1])
     if view.unsettled:
         return Decision(action="refuse", reason="unsettled", target=position, numbers={"unsettled": view.unsettled})
-    if view.mode == "flatten":
-        return _flatten(view, rules)
+    if mode == "flatten":
+        return _flatten(view, rules, why, note)
     problem = view.problem or _nonsense(view)
     if problem:
         return Decision(action="refuse", reason=problem[0], target=position, note=problem[1])
     return _trade(view, policy, rules)
 
 
-def _flatten(view: View, rules: Rules) -> Decision:
+def _allowed(view: View) -> tuple[Mode, str, str]:
+    """The mode that switches and breakers give together, which of them says so, and the breaker's sentence."""
+    worst = max(view.trips, key=lambda trip: MODES.index(trip.level), default=None)
+    if worst is None or MODES.index(worst.level) < MODES.index(view.mode):
+        return view.mode, f"switch_{view.mode}", ""
+    return worst.level, f"breaker_{worst.breaker}", worst.detail
+
+
+def _flatten(view: View, rules: Rules, why: str, note: str) -> Decision:
     if not _held(view, rules):
-        return Decision(action="halt", reason="switch_flatten", target=ZERO)
-    return Decision(action="exit", reason="switch_flatten", target=ZERO, intents=(_exit(view, rules),))
+        return Decision(action="halt", reason=why, target=ZERO, note=note)
+    return Decision(action="exit", reason=why, target=ZERO, intents=(_exit(view, rules),), note=note)
 
 
 def _held(view: View, rules: Rules) -> Decimal:
@@ -108,7 +143,7 @@ def _nonsense(view: View) -> tuple[str, str] | None:
 
 def _trade(view: View, policy: Policy, rules: Rules) -> Decision:
     steps = threshold(policy, view.volatility_ratio, view.atr_ratio, view.win_rate, view.vix, view.vix_change)
-    numbers = _seen(view) | steps
+    numbers = _seen(view, policy) | steps
     exit_reason = _exit_reason(view, policy, steps["th"])
     held = _held(view, rules)
     if held and not exit_reason:
@@ -131,18 +166,21 @@ def _trade(view: View, policy: Policy, rules: Rules) -> Decision:
     return Decision(action="stay_out", reason=reason, target=ZERO, numbers={**numbers, **size_numbers})
 
 
-def _seen(view: View) -> dict[str, Number]:
+def _seen(view: View, policy: Policy) -> dict[str, Number]:
     """What the market showed; None where it is not known (NaN would not equal itself)."""
-    return {
+    seen: dict[str, Number] = {
         "p_up": view.p_up,
         "price": view.price,
         "volatility_ratio": view.volatility_ratio,
         "atr_ratio": view.atr_ratio,
         "win_rate": view.win_rate,
-        "vix_level": None if math.isnan(view.vix) else view.vix,
-        "vix_change": None if math.isnan(view.vix_change) else view.vix_change,
         "rule": view.rule,
+        "market_regime": regime.market(view.volatility_ratio, view.fall, view.adx, policy),
+        "vix_regime": regime.vix(view.vix, policy),
     }
+    others = {"vix_level": view.vix, "vix_change": view.vix_change, "value_at_risk": view.value_at_risk}
+    others |= {"shortfall": view.shortfall, "volatility_168": view.volatility, "fall": view.fall, "adx": view.adx}
+    return seen | {name: None if math.isnan(value) else value for name, value in others.items()}
 
 
 def _exit_reason(view: View, policy: Policy, th: float) -> str:
@@ -162,13 +200,19 @@ def _beyond_stop(view: View) -> bool:
     return stop is not None and (exact(view.price) <= stop if held > 0 else held < 0 and exact(view.price) >= stop)
 
 
-def _entry_side(view: View, policy: Policy, th: float) -> tuple[Literal["buy", "sell"] | None, str]:
+def _entry_side(view: View, policy: Policy, th: float) -> tuple[Side | None, str]:
     """Which way to enter and why, or None and which gate said no."""
     side, why = _signal(view, policy, th)
     if side is None:
         return None, why
-    if view.mode == "reduce":
-        return None, "switch_reduce"
+    mode, why_not, _ = _allowed(view)
+    if mode == "reduce":
+        return None, why_not
+    if view.margin is not None and view.margin < exact(policy.margin_least):
+        return None, "margin_low"
+    room = _room(view, side)
+    if room is not None and room.quote == 0:
+        return None, f"account_{room.reason}"
     if view.vix >= policy.vix_panic:
         return None, "vix_panic"
     if side == "sell" and not policy.short:
@@ -178,7 +222,7 @@ def _entry_side(view: View, policy: Policy, th: float) -> tuple[Literal["buy", "
     return side, why
 
 
-def _signal(view: View, policy: Policy, th: float) -> tuple[Literal["buy", "sell"] | None, str]:
+def _signal(view: View, policy: Policy, th: float) -> tuple[Side | None, str]:
     if view.p_up > 0.5 + th:
         return "buy", "long_signal"
     if view.p_up < 0.5 - th:
@@ -195,23 +239,22 @@ def _exit(view: View, rules: Rules) -> Intent:
     return _intent(view, "exit", "sell" if position > 0 else "buy", rules.floor(abs(position)), None)
 
 
-def _entry(
-    view: View, policy: Policy, rules: Rules, side: Literal["buy", "sell"]
-) -> tuple[Intent | None, dict[str, Number]]:
+def _entry(view: View, policy: Policy, rules: Rules, side: Side) -> tuple[Intent | None, dict[str, Number]]:
     """The sized entry, or None; with the numbers of the sizing, and `refused` when it came to nothing."""
     price, distance = exact(view.price), exact(view.atr) * exact(policy.stop_atr)
-    equity = view.holding.equity(price)
-    leverage = min(policy.leverage, rules.leverage)
-    wanted, limit = size(equity, price, distance, policy.risk_per_trade, leverage)
-    amount = rules.floor(wanted)
+    sizing = sized(_money(view, policy, rules, side, price, distance), policy)
+    amount = rules.floor(sizing.amount)
     numbers: dict[str, Number] = {
-        "equity": f"{equity:f}",
+        "equity": f"{view.holding.equity(price):f}",
+        "capital": f"{sizing.capital:f}",
         "atr_14": view.atr,
-        "size_wanted": float(wanted),
-        "size_limit": limit,
+        "size_wanted": float(sizing.amount),
+        "size_limit": sizing.limit,
+        "size_scale": sizing.scale,
+        **{f"size_by_{name}": value for name, value in sizing.limits.items()},
     }
     if not amount or amount * price < rules.minimum_notional:
-        return None, {**numbers, "refused": "size_zero_lots"}
+        return None, {**numbers, "refused": "size_zero_lots" if sizing.amount else f"size_{sizing.limit}"}
     # Rounded towards the price, so that the stop never risks more than the size was reckoned for.
     stop = rules.worse(price - distance, "buy") if side == "buy" else rules.worse(price + distance, "sell")
     if not (ZERO < stop < price if side == "buy" else stop > price):
@@ -219,7 +262,31 @@ def _entry(
     return _intent(view, "entry", side, amount, stop), {**numbers, "amount": f"{amount:f}", "stop": f"{stop:f}"}
 
 
-def _intent(view: View, leg: Leg, side: Literal["buy", "sell"], amount: Decimal, stop: Decimal | None) -> Intent:
+def _money(view: View, policy: Policy, rules: Rules, side: Side, price: Decimal, distance: Decimal) -> Money:
+    market = regime.market(view.volatility_ratio, view.fall, view.adx, policy)
+    held, room = view.holding.position, _room(view, side)
+    return Money(
+        equity=view.holding.equity(price),
+        price=price,
+        distance=distance,
+        results=view.results,
+        now=view.bar,
+        volatility=view.volatility,
+        bars_per_year=view.bars_per_year,
+        value_at_risk=view.value_at_risk,
+        leverage=min(policy.leverage, rules.leverage),
+        maintenance=rules.maintenance,
+        scale=regime.scale(market, regime.vix(view.vix, policy), policy),
+        free=None if held else view.free,  # what is held is closed first, and what it uses is free then
+        room=room.quote if room else None,
+    )
+
+
+def _room(view: View, side: Side) -> Room | None:
+    return view.room_long if side == "buy" else view.room_short
+
+
+def _intent(view: View, leg: Leg, side: Side, amount: Decimal, stop: Decimal | None) -> Intent:
     return Intent(
         id=intent_id(view.book, view.bar, leg),
         book=view.book,

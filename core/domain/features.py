@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain import indicators as ind
+from core.domain import value_at_risk as var
 from core.domain.bars import Bars, Floats, seconds, unbroken
 from core.domain.daily import DAY, Daily, as_of
 
@@ -159,6 +160,15 @@ class Inputs:
     def _day(self) -> Floats:
         day: Floats = np.floor(self.bars.time / DAY)  # in floats: numpy divides integers slowly
         return day
+
+    @_shared
+    def ewma_volatility(self) -> Floats:
+        """Of one bar, as RiskMetrics (1996) takes it: what the value at risk is a multiple of."""
+        return np.sqrt(ind.weighted_sum(self.rate(1) * self.rate(1), var.MEMORY, var.DECAY, var.SCALE))
+
+    @_shared
+    def historical(self) -> var.Tail:
+        return var.historical(self.rate(1), self.ewma_volatility())
 
     def hour(self) -> Floats:
         """Of the bar's opening, UTC: 0..23."""
@@ -302,9 +312,17 @@ _RULE: Final = (
     Feature("atr_14", "technical", _WILDER + 1, Inputs.atr),
     Feature("mochipoyo", "rule", max(_EMA_50, _SIGNAL + 1), Inputs.mochipoyo),
 )
+_RISK: Final = (
+    Feature("var_99_historical", "risk", var.LOOKBACK_HISTORICAL, lambda i: i.historical().loss),
+    Feature("var_99_parametric", "risk", var.LOOKBACK, lambda i: var.parametric(i.ewma_volatility()).loss),
+    Feature("var_99_monte_carlo", "risk", var.LOOKBACK, lambda i: var.monte_carlo(i.ewma_volatility()).loss),
+    Feature(
+        "shortfall_99", "risk", var.LOOKBACK_HISTORICAL, lambda i: var.shortfall(i.historical(), i.ewma_volatility())
+    ),
+)
 
 _VIX53: Final = _BASIC + _TECHNICAL + _CALCULATED + _TIME + _VIX
-REGISTRY: Final[Mapping[str, Feature]] = MappingProxyType({f.name: f for f in _VIX53 + _RULE})
+REGISTRY: Final[Mapping[str, Feature]] = MappingProxyType({f.name: f for f in _VIX53 + _RULE + _RISK})
 
 
 def feature_set(name: str, *names: str) -> FeatureSet:
@@ -320,7 +338,10 @@ SETS: Final[Mapping[str, FeatureSet]] = MappingProxyType(
     }
 )
 CONTEXT: Final = feature_set(
-    "context", "atr_14", "atr_ratio_14", "volatility_ratio", "mochipoyo", "vix_level", "vix_change"
+    "context",
+    *("atr_14", "atr_ratio_14", "volatility_ratio", "mochipoyo", "vix_level", "vix_change"),
+    *("volatility_168", "roc_24", "adx_14"),
+    *("var_99_historical", "var_99_parametric", "var_99_monte_carlo", "shortfall_99"),
 )
 
 

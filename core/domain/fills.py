@@ -68,12 +68,25 @@ def accept(account: Account, intent: Intent) -> Account:
     return replace(account, pending=(*account.pending, intent), known=(*account.known, intent.id)[-32:])
 
 
-def sight(account: Account, orders: Sequence[Order] = ()) -> Sight:
-    """What a venue with this account shows of itself and of `orders`. It calls each order by our own id."""
+def sight(account: Account, orders: Sequence[Order] = (), price: Decimal | None = None) -> Sight:
+    """What a venue with this account shows of itself and of `orders`. It calls each order by our own id.
+
+    `price`: the last known one. Nothing is lent here: `free` is what the equity at it leaves once the position, worth
+    that price, is paid in full; orders that wait are not counted. Without a price only a flat account can tell.
+    """
     listed = tuple(_listed(account, order.intent) for order in orders if order.intent.id in account.known)
     return Sight(
-        position=account.holding.position, orders=listed, executions=tuple(_execution(fill) for fill in account.fills)
+        position=account.holding.position,
+        orders=listed,
+        executions=tuple(_execution(fill) for fill in account.fills),
+        free=_free(account.holding, price),
     )
+
+
+def _free(holding: Holding, price: Decimal | None) -> Decimal | None:
+    if price is None:
+        return None if holding.position else max(holding.cash, ZERO)
+    return max(holding.equity(price) - abs(holding.position) * price, ZERO)
 
 
 def _listed(account: Account, intent: Intent) -> Listed:

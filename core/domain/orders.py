@@ -41,6 +41,7 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a venue demands and charges, as its `spot/pairs` (or markets) answer states it.
 
     lot and minimum_amount in base coin; tick and minimum_notional in quote currency; fees and interest as fractions.
+    maintenance: equity over the worth of the position at which the venue closes it by force.
     """
 
     lot: Decimal = Decimal("0.0001")
@@ -51,6 +52,7 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     maker: Decimal = Decimal("-0.0002")
     interest_per_day: Decimal = Decimal("0.0004")
     leverage: Decimal = Decimal(2)
+    maintenance: Decimal = Decimal("0.25")
 
     def floor(self, amount: Decimal) -> Decimal:
         """The most whole lots that `amount` holds; 0 when that is under the venue's minimum amount."""
@@ -223,6 +225,10 @@ class Sight(Struct, frozen=True, kw_only=True):
     executions: the newest, oldest first. reserved: quote currency held back for orders that would open a position; None
     when the venue does not say. rules: as they are today; None: those of the settings stand. barred: why the venue
     takes no new risk now ("": it does).
+    free: quote currency of our own that nothing uses, so that a position worth `free` x leverage could be opened.
+    margin: the account's equity over what its positions are worth at most against it (1.5 = 150 %), as the venue
+    reckons it; liquidation: the price at which the venue would close the position by force. None: the venue does not
+    say, or there is nothing to say it of.
     """
 
     position: Decimal
@@ -231,6 +237,9 @@ class Sight(Struct, frozen=True, kw_only=True):
     reserved: Decimal | None = None
     rules: Rules | None = None
     barred: str = ""
+    free: Decimal | None = None
+    margin: Decimal | None = None
+    liquidation: Decimal | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -10,12 +10,14 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from core.domain.bars import seconds
 from core.domain.decide import Decision, Mode, View
 from core.domain.fills import Costs, apply
-from core.domain.orders import MARKET, Fill, Holding, Order, Rules, exact
-from core.domain.risk import Policy
+from core.domain.orders import MARKET, Fill, Holding, Order, Rules, Sight, exact
+from core.domain.risk import Facts, Marks, Policy, Result, Room, Trip, breakers
 
 RESULTS_KEPT = 30  # as many as [policy] performance_trades may ask for
+YEAR = 365.25 * 86400  # seconds
 ENDED_KEPT = 8  # orders that have ended: executions of theirs may be told late
 
 
@@ -40,7 +42,10 @@ class BookState(Struct, frozen=True, kw_only=True):
     """`bar`: the last one decided on. `equity` and `peak` are marked at its close. `booked`: ids of executions booked.
 
     `closed`: how many trades have closed; `results`: what the newest of them made, oldest first (the trades themselves
-    stand in the ticks' records). `orders`: those still open, and the last that ended, in the order of their making.
+    stand in the ticks' records); `slippages`: what the newest market orders lost against `price`, the close at `bar`.
+    `marks`, `account`: the equity's highs and lows, of this book and of all. `tripped`: breakers that wait for a
+    person; `warned`: names of those that were told of; `resumed`: when a person last resumed.
+    `orders`: those still open, and the last that ended, in the order of their making.
     `outside`: base coin on a spot account that is not this book's; None before the first look. `mismatches`: looks in a
     row at which the venue's position was not the recorded one; `looked`: when the last of them was. `trouble`: why the
     book halted itself.
@@ -48,10 +53,16 @@ class BookState(Struct, frozen=True, kw_only=True):
 
     holding: Holding
     equity: Decimal
-    peak: Decimal
     bar: datetime | None = None
+    price: Decimal | None = None
     closed: int = 0
-    results: tuple[Decimal, ...] = ()
+    results: tuple[Result, ...] = ()
+    slippages: tuple[float, ...] = ()
+    marks: Marks | None = None
+    account: Marks | None = None
+    tripped: tuple[Trip, ...] = ()
+    warned: tuple[str, ...] = ()
+    resumed: datetime | None = None
     booked: tuple[str, ...] = ()
     orders: tuple[Order, ...] = ()
     outside: Decimal | None = None
@@ -86,7 +97,7 @@ class BookState(Struct, frozen=True, kw_only=True):
 
 def opening(book: Book) -> BookState:
     capital = book.policy.capital
-    return BookState(holding=Holding(cash=capital), equity=capital, peak=capital)
+    return BookState(holding=Holding(cash=capital), equity=capital)
 
 
 class Trade(Struct, frozen=True, kw_only=True):
@@ -107,7 +118,7 @@ def book_fill(state: BookState, fill: Fill, rules: Rules) -> tuple[BookState, li
     """The state with `fill` taken in, and the trade that it closed. What is left as dust closes a trade, too."""
     before = state.holding
     after, profit = apply(before, fill)
-    state = replace(state, booked=(*state.booked, fill.id))
+    state = replace(state, booked=(*state.booked, fill.id), slippages=_slippages(state, fill))
     reduced = before.position * fill.signed < 0
     turned = before.position * after.position < 0
     if before.opened is None or not reduced or not (turned or not after.position or rules.dust(after.position)):
@@ -115,8 +126,18 @@ def book_fill(state: BookState, fill: Fill, rules: Rules) -> tuple[BookState, li
     trade = _closed(before, fill, profit)
     if rules.dust(after.position):
         after = Holding(cash=after.cash, position=after.position, average_price=after.average_price)
-    results = (*state.results, trade.pnl)[-RESULTS_KEPT:]
+    share = float(trade.pnl / state.equity) if state.equity > 0 else -1.0
+    result = Result(closed=trade.closed, pnl=trade.pnl, share=share, stopped=trade.cause == "stop")
+    results = (*state.results, result)[-RESULTS_KEPT:]
     return replace(state, holding=after, closed=state.closed + 1, results=results), [trade]
+
+
+def _slippages(state: BookState, fill: Fill) -> tuple[float, ...]:
+    """With what a market order lost against the price that it was decided on, as a fraction of it."""
+    if fill.cause not in MARKET or not state.price:
+        return state.slippages
+    lost = float((fill.price - state.price) / state.price) * (1 if fill.side == "buy" else -1)
+    return (*state.slippages, lost)[-RESULTS_KEPT:]
 
 
 def _closed(before: Holding, fill: Fill, profit: Decimal) -> Trade:
@@ -137,11 +158,55 @@ def _closed(before: Holding, fill: Fill, profit: Decimal) -> Trade:
     )
 
 
-def win_rate(results: Sequence[Decimal], count: int) -> float | None:
+def win_rate(results: Sequence[Result], count: int) -> float | None:
     """The share of the last `count` trades that made money; None while there are fewer."""
     if len(results) < count:
         return None
-    return sum(result > 0 for result in results[-count:]) / count
+    return sum(result.pnl > 0 for result in results[-count:]) / count
+
+
+def marked(state: BookState, price: float, now: datetime) -> BookState:
+    """The state with its equity marked at `price`, the close of the bar that ended at `now`; unchanged without one."""
+    if not (math.isfinite(price) and price > 0):
+        return state
+    equity = state.holding.equity(exact(price))
+    marks = breakers.mark(state.marks or breakers.mark(None, state.equity, now), equity, now)
+    return replace(state, equity=equity, price=exact(price), marks=marks)
+
+
+def tripped(state: BookState, policy: Policy, now: datetime) -> tuple[BookState, tuple[Trip, ...]]:
+    """Every breaker that is tripped at `now`; and the state, which remembers those that wait for a person."""
+    if state.marks is None:
+        return state, state.tripped
+    since = state.resumed
+    results = tuple(result for result in state.results if since is None or result.closed > since)
+    facts = Facts(now=now, equity=state.equity, marks=state.marks, results=results, slippages=state.slippages)
+    known = {trip.breaker for trip in state.tripped}
+    new = [trip for trip in breakers.trips(facts, policy) if trip.breaker not in known]
+    lasting = (*state.tripped, *(trip for trip in new if trip.until is None))
+    return replace(state, tripped=lasting), (*lasting, *(trip for trip in new if trip.until is not None))
+
+
+def warned(state: BookState, trips: Sequence[Trip]) -> BookState:
+    """The state that remembers which of the breakers' trips have been told of."""
+    return replace(state, warned=tuple(trip_name(trip) for trip in trips))
+
+
+def trip_name(trip: Trip) -> str:
+    """The same as long as the trip is the same one."""
+    return f"{trip.scope}-{trip.breaker}-{trip.until or trip.since:%Y%m%dT%H%M}"
+
+
+def trusted(state: BookState, over: Sequence[Trip], now: datetime) -> BookState:
+    """The state after a person resumed it at `now`: what the breakers that are `over` look at is counted anew."""
+    kept = tuple(trip for trip in state.tripped if trip not in over)
+    state = replace(state, tripped=kept)
+    if state.account and any(trip.scope == "account" for trip in over):
+        state = replace(state, account=None)
+    if state.marks and any(trip.scope == "book" for trip in over):
+        marks = breakers.resumed(state.marks, state.equity, now)
+        state = replace(state, marks=marks, slippages=(), resumed=now)
+    return state
 
 
 def view(
@@ -154,9 +219,13 @@ def view(
     price: float,
     p_up: float,
     context: Sequence[float],
+    trips: tuple[Trip, ...] = (),
+    sight: Sight | None = None,
+    rooms: tuple[Room | None, Room | None] = (None, None),
 ) -> View:
     """What the decision looks at. `context`: one row of the CONTEXT feature set."""
-    atr, atr_ratio, volatility_ratio, rule, vix, vix_change = context
+    atr, atr_ratio, volatility_ratio, rule, vix, vix_change, volatility, fall, adx, *risk = context
+    historical, parametric, monte_carlo, shortfall = risk
     return View(
         book=book.id,
         bar=bar,
@@ -166,6 +235,14 @@ def view(
         blocked=blocked,
         win_rate=win_rate(state.results, book.policy.performance_trades),
         problem=problem,
+        trips=trips,
+        results=state.results,
+        free=sight.free if sight else None,
+        margin=sight.margin if sight else None,
+        liquidation=sight.liquidation if sight else None,
+        room_long=rooms[0],
+        room_short=rooms[1],
+        bars_per_year=YEAR / seconds(book.timeframe),
         price=price,
         p_up=p_up,
         atr=atr,
@@ -174,18 +251,20 @@ def view(
         rule=rule,
         vix=vix,
         vix_change=vix_change,
+        volatility=volatility,
+        fall=fall,
+        adx=adx,
+        var_historical=historical,
+        var_parametric=parametric,
+        var_monte_carlo=monte_carlo,
+        shortfall=shortfall,
     )
 
 
-def conclude(state: BookState, bar: datetime, price: float, decision: Decision) -> BookState:
-    """The state after deciding at `bar`, whose close is `price` (no price at all: then the last mark stands), with the
-    decision's intents as planned orders."""
-    known = math.isfinite(price) and price > 0
-    equity = state.holding.equity(exact(price)) if known else state.equity
+def conclude(state: BookState, bar: datetime, decision: Decision) -> BookState:
+    """The state after deciding at `bar`, with the decision's intents as planned orders."""
     planned = tuple(Order(intent=intent) for intent in decision.intents)
-    return replace(
-        state, bar=bar, equity=equity, peak=max(state.peak, equity), orders=pruned((*state.orders, *planned))
-    )
+    return replace(state, bar=bar, orders=pruned((*state.orders, *planned)))
 
 
 def pruned(orders: Sequence[Order]) -> tuple[Order, ...]:

@@ -1,7 +1,8 @@
 """Act: carry out what is written down, one step at a time, and write down what came of it.
 
 Every order is sent after a commit that says so, and that holds only if the book is still ours and the switches are as
-they were read: whatever dies afterwards, the next invocation knows that the venue may have it.
+they were read: whatever dies afterwards, the next invocation knows that the venue may have it. Right before it is sent
+the switches are read once more: after a flip, only what is on the wire already can still arrive.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from functools import partial
 
 import msgspec
 
-from core.domain.act import Scene, Step, answered, plan, sent, unprotected
+from core.domain.act import Scene, Step, answered, plan, sent, unprotected, withheld
 from core.domain.bars import Bars
-from core.domain.decide import Mode, effective, mode_of, permits
+from core.domain.decide import Mode, mode_of, permits
 from core.domain.orders import Order, Sight
 from core.domain.settle import News, expected, resumed, settle
-from core.domain.state import Book, BookState
-from core.flows.claim import Tick, plain, released, switch_keys, tick_key
-from core.flows.record import alert, alerts, book_document, with_news
+from core.domain.state import Book, BookState, trusted
+from core.flows import outbox
+from core.flows.claim import Tick, plain, released, switch_keys, tick_key, watched
+from core.flows.record import book_document, with_news
+from core.flows.switches import allowed, lasting, lifted
 from core.ports import Conflict, Document, Unavailable, Watch, Write
 
 log = logging.getLogger("hourhand.act")
@@ -47,9 +50,12 @@ class Standing:
     @classmethod
     def first(cls, run: Tick, state: BookState, sight: Sight, watch: Watch, now: datetime) -> Standing:
         """After the first look. Where the book halted itself and its switch no longer says so, a person resumed it."""
-        if state.trouble and _own_mode(run.book, watch) != "halt":
+        if state.trouble and mode_of(watch[switch_keys(run.book.id)[1]].data) != "halt":
             log.warning("resumed by a person after: %s", state.trouble)
             state = resumed(state, sight, run.world.exchange.traits)
+        if over := lifted(run.book.id, watch, state.tripped):
+            log.warning("resumed by a person after: %s", "; ".join(trip.detail for trip in over))
+            state = trusted(state, over, now)
         return cls(run, run.book, state, sight, watch).seen(sight, watch, now)
 
     def seen(self, sight: Sight, watch: Watch, now: datetime) -> Standing:
@@ -58,7 +64,11 @@ class Standing:
         book = msgspec.structs.replace(run.book, rules=sight.rules) if sight.rules else run.book
         traits = run.world.exchange.traits
         state, news = settle(self.state, sight, book, traits, now)
-        told = alerts(book, run.bar, news) if news.trouble != self.state.trouble or news.fills or news.lost else []
+        told = (
+            outbox.news_alerts(book, run.bar, news)
+            if news.trouble != self.state.trouble or news.fills or news.lost
+            else []
+        )
         news = News(
             fills=(*self.news.fills, *news.fills), trades=(*self.news.trades, *news.trades), trouble=news.trouble
         )
@@ -66,7 +76,8 @@ class Standing:
 
     @property
     def mode(self) -> Mode:
-        return effective(found.data for found in self.watch.values())
+        """What may be done now, by switches and breakers together."""
+        return allowed(self.book.id, self.watch, self.state.tripped, self.run.world.clock.now())
 
     @property
     def blocked(self) -> tuple[str, str] | None:
@@ -97,7 +108,7 @@ class Standing:
         run, watch = self.run, self.watch
         key = tick_key(run.book.id, run.bar)
         held = run.lease if step.act != "none" else released(run.lease)
-        halted = self._halted(state)
+        halted = lasting(self.book.id, watch, state.tripped, state.trouble, run.world.clock.now())
         record = with_news(record, self.news) if not new else record
         told = self.told if step.act != "none" else (*self.told, *self._exposed(state))
         run = run.commit(
@@ -112,20 +123,7 @@ class Standing:
         run = self.run
         if not unprotected(state, self.book, run.world.exchange.traits):
             return []
-        text = f"{self.book.symbol}: a position of {state.holding.position} has no stop at the venue"
-        return [alert(self.book, run.bar, "critical", text, f"{run.bar:%Y%m%dT%H%M}-unprotected")]
-
-    def _halted(self, state: BookState) -> list[Write]:
-        """A book in trouble halts itself by its own switch, where a person finds it and flips it back."""
-        if not state.trouble or _own_mode(self.book, self.watch) == "halt":
-            return []
-        key = switch_keys(self.book.id)[1]
-        reason = {"mode": "halt", "reason": state.trouble, "by": "hourhand", "at": self.run.world.clock.now()}
-        return [Write(key, reason, self.watch[key].version)]
-
-
-def _own_mode(book: Book, watch: Watch) -> Mode:
-    return mode_of(watch[switch_keys(book.id)[1]].data)
+        return [outbox.unprotected(self.book, run.bar, state.holding.position)]
 
 
 def late(run: Tick) -> bool:
@@ -197,9 +195,24 @@ def _done(standing: Standing, step: Step) -> Standing:
         exchange.cancel(book, step.orders)
     if step.act != "send":
         return standing
-    answers = exchange.submit(book, step.orders)
+    standing, orders = _still_allowed(standing, step.orders)
+    if not orders:
+        return standing
+    answers = exchange.submit(book, orders)
     said = [*standing.record.get("venue", ()), *(plain(answer) for answer in answers)]
     return replace(standing, state=answered(standing.state, answers), record={**standing.record, "venue": said})
+
+
+def _still_allowed(standing: Standing, orders: Sequence[Order]) -> tuple[Standing, list[Order]]:
+    """Those that may still go by a last reading of the switches; the others have never been placed.
+
+    Raises Unavailable: who cannot read the switches sends nothing."""
+    watch = standing.run.world.state.read(watched(standing.book.id))
+    standing = replace(standing, watch=watch)
+    mode = standing.mode
+    dropped = {order.intent.id for order in orders if not permits(mode, order.intent.leg)}
+    state = withheld(standing.state, dropped, f"the switch says {mode}") if dropped else standing.state
+    return replace(standing, state=state), [order for order in orders if order.intent.id not in dropped]
 
 
 def _look(standing: Standing, bars: Bars, wait_s: float) -> Standing:
@@ -210,7 +223,7 @@ def _look(standing: Standing, bars: Bars, wait_s: float) -> Standing:
     sight, watch = world.together(
         [
             partial(world.exchange.look, book, bars, standing.state.open_orders),
-            partial(world.state.read, switch_keys(book)),
+            partial(world.state.read, watched(book)),
         ]
     )
     return standing.seen(sight, watch, now)
@@ -227,7 +240,7 @@ def _next(standing: Standing) -> tuple[Standing, Step]:
         except Conflict:
             if not attempts_left or not standing.run.still_ours():
                 raise
-            standing = replace(standing, watch=standing.run.world.state.read(switch_keys(standing.book.id)))
+            standing = replace(standing, watch=standing.run.world.state.read(watched(standing.book.id)))
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -247,7 +260,7 @@ def _finish(standing: Standing) -> Document:
     except Conflict:
         if not run.still_ours():
             raise
-        watch = run.world.state.read(switch_keys(standing.book.id))
+        watch = run.world.state.read(watched(standing.book.id))
         replace(standing, watch=watch).written(state, Step(), record)
     log.info("acted", extra={"tick": final})
     return final

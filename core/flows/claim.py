@@ -41,6 +41,16 @@ def switch_keys(book: str) -> tuple[str, str]:
     return "switches/global", f"switches/{book}"
 
 
+def breakers_key(book: str) -> str:
+    """What the guard found: breakers of this book that are tripped for a time."""
+    return f"breakers/{book}"
+
+
+def watched(book: str) -> tuple[str, ...]:
+    """What a decision to send rests on, beside the lease: the switches, and what the guard found."""
+    return *switch_keys(book), breakers_key(book)
+
+
 class Lease(msgspec.Struct, frozen=True):
     """Who holds a book, until when. `token` counts the claims of the book; None: it was given back."""
 

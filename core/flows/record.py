@@ -10,7 +10,7 @@ from core.domain.features import SETS
 from core.domain.settle import News
 from core.domain.state import Book, BookState
 from core.flows.claim import plain
-from core.ports import Document, Write
+from core.ports import Document
 
 OUTCOMES = {
     "enter": "traded",
@@ -67,28 +67,3 @@ def with_news(record: Document, news: News) -> Document:
 
 def book_document(state: BookState, last: Document, lease: Document) -> Document:
     return {"state": plain(state), "last": last, "lease": lease}
-
-
-# What a person should hear of. It waits in the outbox; delivering it is not the tick's work.
-
-
-def alert(book: Book, bar: datetime, severity: str, text: str, name: str) -> Write:
-    document = {"severity": severity, "book": book.id, "bar": bar, "text": text}
-    return Write(f"outbox/{book.id}-{name}", document)
-
-
-def alerts(book: Book, bar: datetime, news: News) -> list[Write]:
-    told = [("info", f"{fill.cause}: {fill.side} {fill.amount} at {fill.price}", fill.id) for fill in news.fills]
-    for order in news.lost:
-        intent = order.intent
-        text = f"{intent.leg} {intent.side} {intent.amount} never arrived: {order.detail}"
-        told.append(("warning", text, f"{intent.id}-{intent.attempt}-lost"))
-    if news.trouble:
-        told.append(("critical", f"{book.symbol}: the book is halted. {news.trouble}", f"{bar:%Y%m%dT%H%M}-trouble"))
-    return [alert(book, bar, *row) for row in told]
-
-
-def refusal(book: Book, bar: datetime, said: Document) -> list[Write]:
-    if said["outcome"] != "refused":
-        return []
-    return [alert(book, bar, "warning", str(said["explanation"]), f"{bar:%Y%m%dT%H%M}-{said['reason']}")]

@@ -1,7 +1,7 @@
 """tick: a bar closed; look, decide, write down, act, exit. docs/the_way_of_a_bar.md tells the same in prose.
 
 Round trips, one after the other, when nothing is wrong: 1 read · 2 claim, beside model, exchange, VIX and switch ·
-3 write down; and with an order: 4 submit · 5 finish.
+3 write down; and with an order: 4 the switch once more · 5 submit · 6 finish.
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ from typing import Any
 import msgspec
 
 from core.domain.act import Step
-from core.domain.bars import Bars, bar_before, empty, moment, unpack
+from core.domain.bars import Bars, bar_before, close_time, empty, moment, unpack
 from core.domain.daily import Daily
 from core.domain.decide import Decision, Foresight, View, decide
 from core.domain.forecast import Model
 from core.domain.orders import Sight
-from core.domain.state import Book, BookState, conclude, view
-from core.flows import vix, window
+from core.domain.state import Book, BookState, conclude, marked, trip_name, tripped, view, warned
+from core.flows import account, vix, window
+from core.flows.account import Account
 from core.flows.act import Standing, carry_out, cleared, go_on, late
-from core.flows.claim import Tick, book_key, claim, lease, released, state_of, switch_keys, tick_key
+from core.flows.claim import Tick, book_key, claim, lease, released, state_of, tick_key, watched
 from core.flows.gather import attempt
-from core.flows.record import answer, brief, record_of, refusal
+from core.flows.outbox import refusal, tripped_alert
+from core.flows.record import answer, brief, record_of
 from core.flows.serving import Problem, foresee, live_model, mismatched, pointer_key, version_of
+from core.flows.switches import found as found_trips
+from core.flows.switches import switched
 from core.ports import Conflict, Document, Unavailable, Versioned, World, Write
 
 log = logging.getLogger("hourhand.tick")
@@ -46,6 +50,7 @@ class Gathered:
     model: Model | None
     daily: Daily
     vix_document: Document | None
+    account: Account | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Decided:
     view: View
     decision: Decision
     foresight: Foresight
+    state: BookState
 
 
 def tick(world: World, book: Book, at: datetime) -> Document:
@@ -65,6 +71,7 @@ def tick(world: World, book: Book, at: datetime) -> Document:
     """
     bar = bar_before(at, book.timeframe)
     keys = [tick_key(book.id, bar), book_key(book.id), window.key(book), vix.KEY, pointer_key(book.id)]
+    keys += account.keys(world, book)
     found, last = world.together([partial(world.state.read, keys), partial(window.newest, world, book, bar)])
     mine = claim(found, book.id, bar, world.clock.now())
     if mine.answer == "done" and mine.record:
@@ -94,13 +101,14 @@ def _fresh(
     bars, problem = window.window(world, book, bar, state.bar, found[window.key(book)].data, last)
     calls: list[Callable[[], Any]] = [
         partial(world.state.commit, [taken]),
-        partial(world.state.read, switch_keys(book.id)),
+        partial(world.state.read, watched(book.id)),
         partial(world.exchange.look, book.id, bars, state.open_orders),
         partial(live_model, world, book, found[pointer_key(book.id)].data),
         partial(vix.refresh, world.vix, found[vix.KEY].data, at, world.vix_every_s),
+        partial(account.beside, world, book, found),
     ]
     now = world.clock.now()
-    versions, watch, sight, model, daily = results = world.together(
+    versions, watch, sight, model, daily, beside = results = world.together(
         [partial(attempt, call, Exception) for call in calls]
     )
     failures = [result for result in results if isinstance(result, Exception)]
@@ -113,7 +121,7 @@ def _fresh(
         standing = cleared(Standing.first(run, state, sight, watch, now), bars)
         problem = _late(run) or problem or _barred(standing.sight)
         problem, model = _usable(model, run, problem)
-        gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document)
+        gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document, beside)
         standing, step = _decide_and_write_down(gathered)
     except Exception:
         _release(run, found[book_key(book.id)].data)
@@ -160,7 +168,7 @@ def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step]:
     for attempts_left in reversed(range(ATTEMPTS)):
         run, book = standing.run, standing.book
         decided = _decide(standing, gathered)
-        state, step = standing.planned(conclude(standing.state, run.bar, decided.view.price, decided.decision))
+        state, step = standing.planned(conclude(decided.state, run.bar, decided.decision))
         model = version_of(gathered.model.manifest, gathered.model.version) if gathered.model else None
         said = answer(book, decided.view, decided.decision, state, model)
         record = record_of(book, said, decided.view, decided.decision, standing.news) | {
@@ -175,14 +183,17 @@ def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step]:
             window.kept(book, gathered.bars),
             *([Write(vix.KEY, gathered.vix_document)] if gathered.vix_document else []),
             *refusal(book, run.bar, said),
+            *_breakers(standing, decided),
+            *_entered(gathered, decided),
         ]
         try:
             standing = standing.written(state, step, record, writes, new=True)
         except Conflict:
             if not attempts_left or not run.still_ours():
                 raise
-            log.info("the switch moved while deciding: deciding again")
-            standing = replace(standing, watch=run.world.state.read(switch_keys(book.id)))
+            log.info("the switch moved while deciding, or another book entered: deciding again")
+            standing = replace(standing, watch=run.world.state.read(watched(book.id)))
+            gathered = replace(gathered, account=_account_again(run))
             continue
         log.info("decided", extra={"tick": said})
         return standing, step
@@ -190,13 +201,35 @@ def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step]:
 
 
 def _decide(standing: Standing, gathered: Gathered) -> Decided:
-    run, book, state, bars = standing.run, standing.book, standing.state, gathered.bars
+    run, book, bars, beside = standing.run, standing.book, gathered.bars, gathered.account
     seen = (run.world.foresee or foresee)(book, bars, gathered.model, gathered.daily, gathered.problem)
     price = float(bars.close[-1]) if len(bars) and moment(bars.time[-1]) == run.bar else math.nan
+    closed = close_time(run.bar, book.timeframe)
+    state, own = tripped(marked(standing.state, price, closed), book.policy, closed)
+    state, all_books = account.judged(state, beside, closed)
+    trips = (*own, *all_books, *found_trips(book.id, standing.watch, run.world.clock.now()))
     looked = view(
-        book, state, run.bar, standing.mode, standing.blocked, seen.problem, price, seen.p_up, list(seen.context)
-    )
-    return Decided(looked, decide(looked, book.policy, book.rules), seen)
+        book, state, run.bar, switched(book.id, standing.watch), standing.blocked, seen.problem, price, seen.p_up,
+        list(seen.context), trips, standing.sight, beside.rooms(state, bars) if beside else (None, None),
+    )  # fmt: skip
+    return Decided(looked, decide(looked, book.policy, book.rules), seen, warned(state, trips))
+
+
+def _breakers(standing: Standing, decided: Decided) -> list[Write]:
+    """What a person is told of breakers that had not tripped at the last bar."""
+    told, run = standing.state.warned, standing.run
+    return [tripped_alert(run.book, run.bar, trip) for trip in decided.view.trips if trip_name(trip) not in told]
+
+
+def _entered(gathered: Gathered, decided: Decided) -> list[Write]:
+    entering = any(intent.leg == "entry" for intent in decided.decision.intents)
+    run = gathered.standing.run
+    return [gathered.account.entered(run.book, run.bar)] if gathered.account and entering else []
+
+
+def _account_again(run: Tick) -> Account | None:
+    keys = account.keys(run.world, run.book)
+    return account.beside(run.world, run.book, run.world.state.read(keys)) if keys else None
 
 
 # -- go on
@@ -217,7 +250,7 @@ def _resume(
     calls: list[Callable[[], Any]] = [
         partial(world.state.commit, [taken]),
         partial(world.exchange.look, book.id, bars, state.open_orders),
-        partial(world.state.read, switch_keys(book.id)),
+        partial(world.state.read, watched(book.id)),
     ]
     now = world.clock.now()
     versions, sight, watch = world.together(calls)

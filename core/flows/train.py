@@ -23,6 +23,7 @@ from core.domain.labels import direction
 from core.domain.splits import hold_out
 from core.domain.state import Book
 from core.flows.history import past
+from core.flows.outbox import model_alert
 from core.flows.serving import folder, pointer_key, version_of
 from core.flows.vix import daily_history
 from core.ports import Conflict, Document, Versioned, World, Write
@@ -67,10 +68,10 @@ def train(world: World, book: Book, plan: Plan, at: datetime, progress: Progress
     try:
         fitted, judgement = _fit_and_judge(world, book, plan, bars, at, progress)
     except ValueError as failure:  # too little history, no outcomes, no holdout: the sentence says which
-        return _answer(book, until, "refused", [str(failure)], {})
+        return _refused(world, book, until, [str(failure)], {})
     reasons = verdict(judgement, plan.gate)
     if reasons and not plan.publish_anyway:
-        return _answer(book, until, "refused", reasons, {"metrics": judgement.metrics()})
+        return _refused(world, book, until, reasons, {"metrics": judgement.metrics()})
     meta = _meta(book, plan, bars, at, judgement, reasons)
     return _publish(world, book, pointer, export(fitted, meta), meta)
 
@@ -136,15 +137,17 @@ def _publish(world: World, book: Book, before: Versioned, artefact: Artefact, me
         "metrics": meta.metrics,
         "warnings": warnings,
     }
-    text = f"model {version} is live" + (f", though the gate refused it: {'; '.join(warnings)}" if warnings else "")
-    alert = {"severity": "warning" if warnings else "info", "book": book.id, "bar": meta.data_until, "text": text}
+    told = model_alert(book, version, meta.data_until, warnings, live=True)
     try:
-        world.state.commit(
-            [Write(pointer_key(book.id), pointer, before.version), Write(f"outbox/{book.id}-{version}", alert)]
-        )
+        world.state.commit([Write(pointer_key(book.id), pointer, before.version), told])
     except Conflict:
         return _answer(book, meta.data_until, "busy", ["another training has promoted a model meanwhile"], {})
     return _answer(book, meta.data_until, "published", warnings, {"version": version, "metrics": meta.metrics})
+
+
+def _refused(world: World, book: Book, until: datetime, reasons: list[str], more: Document) -> Document:
+    world.state.commit([model_alert(book, "", until, reasons, live=False)])
+    return _answer(book, until, "refused", reasons, more)
 
 
 def _answer(book: Book, until: datetime, outcome: str, reasons: list[str], more: Document) -> Document:

@@ -17,15 +17,17 @@ from msgspec.structs import replace
 
 from core.domain.fills import Costs
 from core.domain.orders import Rules
-from core.domain.risk import Policy
+from core.domain.risk import Limits, Policy
 from core.domain.state import Book
 from core.settings.checks import cautions, contradictions
 from core.settings.layers import DEFAULT, Layers, SettingsError, gathered
 from core.settings.reader import Reader, spoken
 from core.settings.sections import (
+    Alerts,
     BookKeys,
     ExchangeMode,
     Features,
+    Guard,
     Log,
     MarketData,
     Models,
@@ -52,11 +54,14 @@ SECTIONS: dict[str, type[Any]] = {
     "paper": Costs,
     "rules": Rules,
     "policy": Policy,
+    "account": Limits,
     "features": Features,
     "state": State,
     "models": Models,
     "secrets": Secrets,
     "tick": Tick,
+    "guard": Guard,
+    "alerts": Alerts,
     "log": Log,
     "serve": Serve,
 }

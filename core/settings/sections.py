@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from core.domain.fills import Costs
 from core.domain.orders import Rules
-from core.domain.risk import Policy
+from core.domain.risk import Limits, Policy
 from core.domain.state import Book
 
 if TYPE_CHECKING:
@@ -108,6 +108,15 @@ class Tick(Struct, frozen=True):
     patience_s: Annotated[int, Meta(ge=0, le=300)] = 20
 
 
+class Guard(Struct, frozen=True):
+    overdue_s: Annotated[int, Meta(ge=60, le=86400)] = 900
+
+
+class Alerts(Struct, frozen=True):
+    channel: Literal["discord", "log"] = "log"
+    repeat_hours: Annotated[float, Meta(gt=0.0, le=168.0)] = 1.0
+
+
 class Log(Struct, frozen=True):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     project: str = ""
@@ -136,12 +145,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     paper: Costs = Costs()
     rules: Rules = Rules()
     policy: Policy = Policy()
+    account: Limits = Limits()
     features: Features = Features()
     training: TrainingPlan = TrainingPlan()
     state: State = State()
     models: Models = Models()
     secrets: Secrets = Secrets()
     tick: Tick = Tick()
+    guard: Guard = Guard()
+    alerts: Alerts = Alerts()
     log: Log = Log()
     serve: Serve = Serve()
     books: tuple[Book, ...] = (Book(id="btc-jpy-1h", symbol="BTC/JPY", features="vix53", max_lateness_s=900),)
@@ -170,6 +182,7 @@ LIMITS: Final[dict[tuple[Any, str], tuple[Decimal, Decimal]]] = {
     (Rules, "maker"): _between("-0.01", "0.05"),
     (Rules, "interest_per_day"): _between("0", "0.05"),
     (Rules, "leverage"): _between("1", "100"),
+    (Rules, "maintenance"): _between("0", "0.9"),
     (Policy, "capital"): _between("0.01", "1e12"),
     (Policy, "leverage"): _between("0.01", "100"),
     (Policy, "risk_per_trade"): _between("0.0001", "0.2"),

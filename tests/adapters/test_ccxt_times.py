@@ -51,6 +51,7 @@ BYBIT_HELD = {
 BYBIT: dict[str, Found] = {
     "GET /v5/market/instruments-info": bybit({"category": "linear", "list": [BYBIT_PERP], "nextPageCursor": ""}),
     "GET /v5/position/list": bybit({"category": "linear", "list": []}),
+    "GET /v5/account/wallet-balance": bybit({"list": [{"accountType": "UNIFIED", "coin": []}]}),
     "GET /v5/order/realtime": bybit({"category": "linear", "list": []}),
     "GET /v5/order/history": bybit({"category": "linear", "list": []}),
     "GET /v5/execution/list": bybit({"category": "linear", "list": []}),

@@ -233,6 +233,10 @@ BITGET_ORDER = {
     "fee": "-0.3", "price": "", "priceAvg": "50000", "state": "filled", "side": "buy", "posSide": "net",
     "orderType": "market", "posMode": "one_way_mode", "reduceOnly": "NO", "cTime": "1700719887120", "uTime": "1",
 }  # fmt: skip
+BITGET_MONEY = {
+    "marginCoin": "USDT", "locked": "0", "available": "900", "crossedMaxAvailable": "450.25",
+    "isolatedMaxAvailable": "450.5", "maxTransferOut": "400", "accountEquity": "1000", "usdtEquity": "1000",
+}  # fmt: skip
 BITGET_ABSENT = Answer(400, {"code": "40109", "msg": "The data of the order cannot be found", "data": None})
 MIX, BOUGHT = "/api/v2/mix/order", {"orderId": "77", "clientOid": "x"}
 BITGET: dict[str, Found] = {
@@ -243,6 +247,7 @@ BITGET: dict[str, Found] = {
     "GET /api/v2/margin/currencies": bitget([]),
     "GET /api/v2/spot/market/tickers": bitget([BITGET_TICKER]),
     "GET /api/v2/mix/position/all-position": bitget([]),
+    "GET /api/v2/mix/account/accounts": bitget([BITGET_MONEY]),
     "GET /api/v2/spot/account/assets": bitget([{"coin": "BTC", "available": "0.4", "frozen": "0.1", "locked": "0"}]),
     f"GET {MIX}/orders-pending": bitget({"entrustedList": None, "endId": None}),
     f"GET {MIX}/orders-plan-pending": bitget({"entrustedList": None, "endId": None}),
@@ -449,7 +454,13 @@ FLY: dict[str, Found] = {
     "GET /v1/getmarkets/usa": [], "GET /v1/getmarkets/eu": [],
     "GET /v1/getboardstate": {"health": "NORMAL", "state": "RUNNING", "data": {}},
     "GET /v1/me/getchildorders": [], "GET /v1/me/getexecutions": [], "GET /v1/me/getpositions": [],
-    "GET /v1/me/getbalance": [{"currency_code": "BTC", "amount": 10.24, "available": 4.12}],
+    "GET /v1/me/getbalance": [
+        {"currency_code": "JPY", "amount": 1024078, "available": 508000},
+        {"currency_code": "BTC", "amount": 10.24, "available": 4.12},
+    ],
+    "GET /v1/me/getcollateral": {
+        "collateral": 100000, "open_position_pnl": -715, "require_collateral": 19857, "keep_rate": 5.0,
+    },
     "POST /v1/me/sendchildorder": {"child_order_acceptance_id": "JRF20240501-1"},
     "POST /v1/me/cancelchildorder": Answer(200, b""),
 }  # fmt: skip
@@ -504,7 +515,8 @@ def test_bitflyer_sums_its_open_positions() -> None:
     rows = [{"product_code": "FX_BTC_JPY", "side": side, "size": size} for side, size in (("SELL", 0.5), ("BUY", 0.1))]
     with venue("bitflyer", FX, {**FLY, "GET /v1/me/getpositions": rows}) as (server, at):
         assert look(at).position == D("-0.4")
-        assert {query(asked)["product_code"] for asked in server.asked if "/me/" in asked.path} == {"FX_BTC_JPY"}
+        products = {query(asked).get("product_code") for asked in server.asked if "/me/" in asked.path}
+        assert products == {"FX_BTC_JPY", None}, "but the money, which is of the account"
 
 
 @pytest.mark.parametrize(

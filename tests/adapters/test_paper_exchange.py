@@ -213,8 +213,8 @@ def test_without_bars_it_is_the_account_as_it_was() -> None:
     state, bars = MemoryState(), market(20)
     placed = entered(state, bars, 10)
     before = exchange(state).look("btc", bars[:11], [placed])
-    assert exchange(state).look("btc", bars[:0], [placed]) == before
-    assert exchange(MemoryState()).look("btc", bars[:0]) == Sight(position=Decimal(0))
+    assert exchange(state).look("btc", bars[:0], [placed]) == replace(before, free=None), "but what a price tells"
+    assert exchange(MemoryState()).look("btc", bars[:0]) == Sight(position=Decimal(0), free=OPENING.cash)
 
 
 # --- once -----------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ START = datetime(2024, 5, 1, tzinfo=UTC)
 HOUR, AFTER_CLOSE = timedelta(hours=1), timedelta(seconds=5)
 PRICE = 40_000.0
 RULES = Rules(lot=Decimal("0.001"), tick=Decimal("0.1"), minimum_amount=Decimal("0.001"), taker=Decimal("0.001"))
+MONEY = Decimal(1_000_000)
 OUTSIDE = Decimal("0.5")  # coins that a spot account has from before
 KEY, SECRET = "KEYKEYKEY", "SECRETSECRET"
 FIRST = bars_of(START, (PRICE, PRICE, PRICE, PRICE))
@@ -43,16 +44,26 @@ class Bench(Protocol):
     """A venue with one account, whose market moves when told, and whose line breaks when told.
 
     `bars`: up to the newest closed one, which closed some seconds ago. `clock`: ours and the venue's. `outside`: the
-    position from before. `judges`: whether it looks at size and means (who sends orders to paper has done so already).
+    position from before; `money`: the quote currency from before. `judges`: whether it looks at size and means (who
+    sends orders to paper has done so already).
     """
 
     bars: Bars
     clock: Clock
     outside: Decimal
+    money: Decimal
     judges: bool
 
-    def open(self) -> Exchange:
+    def open(self, secret: str = SECRET) -> Exchange:
         """The exchange once more, as another process would open it."""
+        ...
+
+    def fast(self, seconds: float) -> None:
+        """The venue's clock is so much ahead of ours."""
+        ...
+
+    def requests(self) -> int:
+        """How many there were, by the venue's own books."""
         ...
 
     def move(self, to: float) -> None:
@@ -127,15 +138,21 @@ class Line:
 
 
 class PaperBench:
-    judges, outside = False, ZERO
+    judges, outside, money = False, ZERO, Decimal(10_000)
 
     def __init__(self, state: StateStore) -> None:
         self._state, self._line = state, Line(state)
         self.bars = FIRST
         self.clock: Clock = FixedClock(START + HOUR + AFTER_CLOSE)
 
-    def open(self) -> Exchange:
+    def open(self, secret: str = SECRET) -> Exchange:
         return _paper(self._line)
+
+    def fast(self, seconds: float) -> None:
+        raise NotImplementedError("paper has no clock of its own")
+
+    def requests(self) -> int:
+        return 0
 
     def move(self, to: float) -> None:
         self.bars = _moved(self.bars, to)
@@ -182,22 +199,30 @@ def paper_in_sqlite(folder: Path) -> Iterator[Bench]:
 
 # --- venues over HTTP -----------------------------------------------------------------------------------------------
 
-Make = Callable[[Clock, Mapping[str, str]], Exchange]
+Make = Callable[[Clock, Mapping[str, str], str], Exchange]
 WRITES = "POST *"
 
 
 class VenueBench:
     """Whatever writes is a POST, here and there."""
 
-    judges = True
+    judges, money = True, MONEY
 
-    def __init__(self, engine: Engine, url: Served, make: Make, outside: Decimal) -> None:
-        self._engine, self._url, self._make, self.outside = engine, url, make, outside
+    def __init__(self, speaker: Any, url: Served, make: Make, outside: Decimal) -> None:
+        self._speaker, self._url, self._make, self.outside = speaker, url, make, outside
+        self._engine: Engine = speaker.engine
+        engine = self._engine
         self.bars = FIRST
         self.clock: Clock = OfVenue(engine.clock)
 
-    def open(self) -> Exchange:
-        return self._make(self.clock, dict.fromkeys(("public", "private", "markets"), self._url))
+    def open(self, secret: str = SECRET) -> Exchange:
+        return self._make(self.clock, dict.fromkeys(("public", "private", "markets"), self._url), secret)
+
+    def fast(self, seconds: float) -> None:
+        self._speaker.offset_s = seconds
+
+    def requests(self) -> int:
+        return len(self._url.requests)
 
     def move(self, to: float) -> None:
         self.bars = _moved(self.bars, to)
@@ -233,18 +258,19 @@ class VenueBench:
 @contextmanager
 def _served(kind: Kind, speak: Callable[..., Speaker], make: Make) -> Iterator[Bench]:
     clock, outside = VenueClock(START + HOUR + AFTER_CLOSE), OUTSIDE if kind == "spot" else ZERO
-    engine = Engine(FIRST, clock, kind=kind, rules=RULES, cash=Decimal(1_000_000), base=outside)
-    with serving(speak(engine, key=KEY, secret=SECRET, request_clock=clock.now)) as url:
-        yield VenueBench(engine, url, make, outside)
+    engine = Engine(FIRST, clock, kind=kind, rules=RULES, cash=MONEY, base=outside)
+    speaker = speak(engine, key=KEY, secret=SECRET, request_clock=clock.now)
+    with serving(speaker) as url:
+        yield VenueBench(speaker, url, make, outside)
 
 
-def _bitbank(clock: Clock, urls: Mapping[str, str], margin: bool) -> Exchange:
-    return BitbankExchange("BTC/JPY", KEY, SECRET, clock, urls, margin=margin)
+def _bitbank(clock: Clock, urls: Mapping[str, str], secret: str, margin: bool) -> Exchange:
+    return BitbankExchange("BTC/JPY", KEY, secret, clock, urls, margin=margin)
 
 
-def _bybit(clock: Clock, urls: Mapping[str, str], symbol: str) -> Exchange:
+def _bybit(clock: Clock, urls: Mapping[str, str], secret: str, symbol: str) -> Exchange:
     urls = {name: url for name, url in urls.items() if name != "markets"}
-    return CcxtExchange("bybit", symbol, KEY, SECRET, "", clock, urls, rules=Rules())
+    return CcxtExchange("bybit", symbol, KEY, secret, "", clock, urls, rules=Rules())
 
 
 # --- all of them ----------------------------------------------------------------------------------------------------
@@ -257,7 +283,7 @@ class Case(NamedTuple):
 
 
 def _live(name: str, kind: Kind, speak: Any, make: Make) -> Case:
-    return Case(name, make(FixedClock(START), {}).traits, lambda folder: _served(kind, speak, make))
+    return Case(name, make(FixedClock(START), {}, SECRET).traits, lambda folder: _served(kind, speak, make))
 
 
 CASES = [

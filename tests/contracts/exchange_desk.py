@@ -117,6 +117,9 @@ def sound(sight: Sight, desk: Desk) -> None:
     numbers: list[Any] = [
         sight.position,
         sight.reserved,
+        sight.free,
+        sight.margin,
+        sight.liquidation,
         *(n for o in sight.orders for n in (o.amount, o.executed, o.stop)),
     ]
     numbers += [n for done in sight.executions for n in (done.amount, done.price, done.fee, done.interest)]
@@ -126,6 +129,8 @@ def sound(sight: Sight, desk: Desk) -> None:
     assert times == sorted(times)
     assert all(at.utcoffset() == timedelta() for at in times)
     assert sight.position - desk.bench.outside == signed(sight)
+    assert sight.free is not None and 0 <= sight.free <= desk.bench.money
+    assert all(number is None or number > 0 for number in (sight.margin, sight.liquidation))
     assert sight.reserved is not None or desk.traits.identity != "none"
     if sight.rules is not None:
         told = sight.rules.lot, sight.rules.tick, sight.rules.minimum_amount

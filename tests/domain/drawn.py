@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from core.domain.decide import MODES, Decision, View, decide
 from core.domain.orders import Holding, Rules
-from core.domain.risk import Policy
+from core.domain.risk import Policy, Result, Room, Trip
 
 BAR = datetime(2024, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -27,7 +27,8 @@ RULES = Rules(
 )
 POLICY = Policy()
 CALM = {"price": 40_000.0, "p_up": 0.5, "atr": 400.0, "atr_ratio": 0.01, "volatility_ratio": 1.0}
-CALM |= {"vix": 20.0, "vix_change": 0.0}
+CALM |= {"vix": 20.0, "vix_change": 0.0, "volatility": 0.004, "fall": 0.0, "adx": 20.0, "shortfall": 0.06}
+CALM |= {"var_historical": 0.05, "var_parametric": 0.04, "var_monte_carlo": 0.045}
 
 DUST = Decimal("0.0004")  # less than a lot of RULES
 
@@ -140,7 +141,38 @@ def _view(draw: Random, rules: Rules) -> View:
         rule=_often(draw, draw.choice([-1.0, 0.0, 1.0])),
         vix=_often(draw, draw.choice([draw.uniform(9.0, 45.0), math.nan])),
         vix_change=_often(draw, draw.choice([draw.uniform(-0.5, 1.0), math.nan])),
+        volatility=_often(draw, draw.uniform(0.0005, 0.05)),
+        fall=_often(draw, draw.uniform(-0.2, 0.2)),
+        adx=_often(draw, draw.uniform(0.0, 80.0)),
+        var_historical=_often(draw, draw.uniform(0.005, 0.3)),
+        var_parametric=_often(draw, draw.uniform(0.005, 0.3)),
+        var_monte_carlo=_often(draw, draw.uniform(0.005, 0.3)),
+        shortfall=_often(draw, draw.uniform(0.005, 0.4)),
+        trips=(_trip(draw),) if draw.random() < 0.05 else (),
+        results=tuple(_result(draw) for _ in range(draw.choice([0, 0, 1, 30]))),
+        free=draw.choice([None, None, _decimal(draw, 0, 20_000, 2)]),
+        margin=draw.choice([None, None, _decimal(draw, 0, 5, 2)]),
+        room_long=_room(draw),
+        room_short=_room(draw),
     )
+
+
+def _trip(draw: Random) -> Trip:
+    level = draw.choice(["reduce", "halt", "flatten"])
+    until = draw.choice([None, BAR + 9999 * HOUR])
+    return Trip(breaker="drawdown", level=level, since=BAR, until=until, detail="fell 6 % from the highest")
+
+
+def _result(draw: Random) -> Result:
+    share = draw.uniform(-0.02, 0.02)
+    return Result(closed=BAR - draw.randint(1, 3000) * HOUR, pnl=_decimal(draw, share, share, 6), share=share)
+
+
+def _room(draw: Random) -> Room | None:
+    if draw.random() < 0.8:
+        return None
+    quote = draw.choice([Decimal(0), _decimal(draw, 0, 20_000, 2)])
+    return Room(quote=quote, positions_left=2, reason="exposure")
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ from core.domain.backtest import Result, backtest
 from core.domain.bars import Bars, epoch, merge, moment, refusal
 from core.domain.fills import Costs
 from core.domain.orders import ZERO, Rules
-from core.domain.risk import Policy
 from core.domain.state import Book
 from tests.domain.drawn import HOUR, RULES
+from tests.policies import plain_policy
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 BOOK = Book(
     id="btc",
     symbol="BTC/USDT",
-    policy=Policy(vix_unknown_step=0.0, volatility_low=0.1),
+    policy=plain_policy(vix_unknown_step=0.0, volatility_low=0.1),
     rules=Rules(
         lot=Decimal("0.001"),
         tick=Decimal("0.5"),
@@ -43,7 +43,7 @@ def bars_of(*prices: tuple[float, float, float, float]) -> Bars:
 
 def calm(count: int, atr: float = 100.0) -> np.ndarray:
     """Rows of CONTEXT in which nothing moves the threshold; the VIX is unknown."""
-    return np.tile([atr, 0.01, 1.0, 0.0, math.nan, math.nan], (count, 1))
+    return np.tile([atr, 0.01, 1.0, 0.0, math.nan, math.nan, 0.004, 0.0, 20.0, 0.05, 0.05, 0.05, 0.06], (count, 1))
 
 
 def test_by_hand() -> None:
@@ -94,11 +94,11 @@ def test_by_hand() -> None:
         Decimal("9959.8717536"),
         Decimal("9959.8717536"),
     ]
-    assert result.state.results == (
+    assert tuple(each.pnl for each in result.state.results) == (
         Decimal("93.75") - Decimal("5.0005") - Decimal("5.09425") - Decimal("1.0001"),
         -Decimal("111.888") - Decimal("5.135004") - Decimal("5.246892") - Decimal("0.5135004"),
     )
-    assert result.state.peak == Decimal("10094.4995")
+    assert result.state.marks is not None and result.state.marks.peak == Decimal("10094.4995")
     assert result.bars == [START + i * HOUR for i in range(6)]
 
 
@@ -108,7 +108,9 @@ COUNT = 160
 EAGER = Book(
     id="btc",
     symbol="BTC/USDT",
-    policy=Policy(threshold=0.02, threshold_min=0.0, vix_unknown_step=0.0, exit_fraction=0.5, performance_trades=3),
+    policy=plain_policy(
+        threshold=0.02, threshold_min=0.0, vix_unknown_step=0.0, exit_fraction=0.5, performance_trades=3
+    ),
     rules=RULES,
 )
 
@@ -131,7 +133,10 @@ def drawn(seed: int, count: int = COUNT) -> tuple[Bars, np.ndarray, np.ndarray]:
             rng.normal(0, 0.1, count),
         ]
     )
-    return Bars(time, opened, high, low, close, np.ones(count)), rng.uniform(0.4, 0.6, count), context
+    p_up = rng.uniform(0.4, 0.6, count)
+    volatility, fall, adx = rng.uniform(0.001, 0.02, count), rng.normal(0, 0.03, count), rng.uniform(10, 50, count)
+    context = np.column_stack([context, volatility, fall, adx, *rng.uniform(0.01, 0.1, (4, count))])
+    return Bars(time, opened, high, low, close, np.ones(count)), p_up, context
 
 
 def run(seed: int = 1, missed: np.ndarray | None = None, book: Book = EAGER, first: int = 0) -> Result:
@@ -153,7 +158,8 @@ def test_equity_is_what_the_fills_alone_say(seed: int) -> None:
         position = sum((fill.signed for fill in fills), ZERO)
         paid = sum((fill.signed * fill.price + fill.fee + fill.interest for fill in fills), ZERO)
         assert abs(equity - (EAGER.policy.capital - paid + position * Decimal(str(closes[i])))) < Decimal("1e-15")
-    assert result.state.peak == max([*result.equity, EAGER.policy.capital])
+    assert result.state.marks is not None
+    assert result.state.marks.peak == max([*result.equity, EAGER.policy.capital])
 
 
 @given(st.integers(0, 10_000), st.integers(1, COUNT - 1))

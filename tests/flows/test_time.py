@@ -13,7 +13,7 @@ from core.domain.bars import Bars, moment
 from core.domain.orders import Answer, Execution, Listed, Order, Sight, Traits
 from core.flows.claim import tick_key
 from core.flows.tick import tick
-from core.ports import Unavailable
+from core.ports import Calls, Unavailable, Vetting
 from tests.road import Road, road, small_book
 
 
@@ -52,6 +52,12 @@ class Swift:
 
     def cancel(self, book: str, orders: Sequence[Order]) -> None:
         raise AssertionError("nothing need be taken back")
+
+    def calls(self) -> Calls:
+        return Calls()
+
+    def vet(self) -> Vetting:
+        return Vetting()
 
 
 def phase(made: Road) -> object:

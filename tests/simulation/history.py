@@ -32,6 +32,7 @@ from tests.simulation.world import Scene, go_live, world
 
 QUIET = 6  # bars at the end during which nothing fails
 RETRIES = 3
+CALM = (0.008, 1.0, 0.0, 18.0, 0.0, 0.004, 0.0, 20.0, 0.05, 0.05, 0.05, 0.06)  # the rest of CONTEXT
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ class History:
         price = float(bars.close[-1]) if len(bars) else math.nan
         fit = problem is None and _true(bars, needed(book)) and p_up == p_up
         self.audit.fit[moment(market.opens(index))] = fit and not self.scene.venue.barred()
-        return Foresight(problem=problem, p_up=p_up, context=(0.008 * price, 0.008, 1.0, 0.0, 18.0, 0.0))
+        return Foresight(problem=problem, p_up=p_up, context=(0.008 * price, *CALM))
 
     # -- what is seen afterwards
 

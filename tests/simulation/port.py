@@ -8,6 +8,7 @@ from functools import partial
 
 from core.domain.bars import Bars
 from core.domain.orders import Answer, Intent, Order, Sight, Traits
+from core.ports import Calls, Vetting
 from tests.simulation.faults import ANY_CALL, PATIENCE, Luck
 from tests.simulation.turns import SECOND, Turns, moment
 from tests.simulation.venue import Venue
@@ -37,6 +38,12 @@ class Port:
     def cancel(self, book: str, orders: Sequence[Order]) -> None:
         for order in orders:
             self._luck.call("cancel", partial(self._venue.cancel, order.order_id))
+
+    def calls(self) -> Calls:
+        return Calls()
+
+    def vet(self) -> Vetting:
+        return Vetting(withdraw=False, skew_s=0.0)
 
     def _send(self, order: Order) -> Answer:
         luck, intent, label = self._luck, order.intent, f"submit {order.intent.leg}"

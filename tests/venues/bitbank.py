@@ -3,7 +3,8 @@ order ids, no listing of closed orders, no server time.
 
 Two clocks. The market, and every time in an answer, goes by `engine.clock`. Whether a request's time is within its
 window is judged by the request clock: real time plus `offset_s`, since clients sign with real time; or whatever
-`request_clock` gives. `offset_s` may be set at any time: 2.0 makes the venue's clock two seconds fast.
+`request_clock` gives; the Date of every answer tells it. `offset_s` may be set at any time: 2.0 makes the venue's clock
+two seconds fast.
 
 Not known from documents, and chosen here: the HTTP status of a refusal (200), the default length of the trade history
 (100), the order of checks, the code while a market is suspended, and what a batch does with orders that it cannot
@@ -16,6 +17,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from typing import ClassVar
 
 from core.domain.orders import ZERO
@@ -82,11 +84,12 @@ class Bitbank(Door):
     def handle(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> Answer:
+        told = {"Date": format_datetime(self.judged(headers), usegmt=True)}
         try:
             data = self._data(method, path, query, headers, body)
         except Refused as refused:
-            return refused.status, {}, _packed({"success": 0, "data": {"code": refused.code}})
-        return 200, {}, _packed({"success": 1, "data": data})
+            return refused.status, told, _packed({"success": 0, "data": {"code": refused.code}})
+        return 200, told, _packed({"success": 1, "data": data})
 
     def trouble(self, kind: str) -> Answer:
         status, code = TROUBLE[kind]

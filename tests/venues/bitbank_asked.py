@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -34,6 +34,10 @@ class Door:
         self._request_clock = request_clock or (lambda: datetime.now(UTC))
         self._nonce = 0
 
+    def judged(self, headers: Mapping[str, str]) -> datetime:
+        """The time by which this request is judged."""
+        return self._request_clock() + timedelta(seconds=self.offset_s + float(headers.get(SKEW, 0)))
+
     def authenticate(self, method: str, headers: Mapping[str, str], body: bytes) -> None:
         """Raises Refused when this request may not be heard."""
         key, signature = headers.get("access-key"), headers.get("access-signature", "")
@@ -59,7 +63,7 @@ class Door:
             raise Refused(20037)
         if window is not None and not (window.isdecimal() and 0 < int(window) <= 60_000):
             raise Refused(20038)
-        now = milliseconds(self._request_clock()) + 1000 * (self.offset_s + float(headers.get(SKEW, 0)))
+        now = milliseconds(self.judged(headers))
         if int(requested) > now + 1000:
             raise Refused(20034)
         if now - int(requested) > int(window or 5000):

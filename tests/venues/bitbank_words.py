@@ -4,7 +4,7 @@ ids and times numbers (milliseconds), and what does not apply is left out."""
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from core.domain.orders import ZERO, Rules
@@ -177,16 +177,18 @@ def _position(pair: str, side: str, lot: Lot, interest: Decimal) -> Json:
 def margin_status(
     pair: str, account: Account, price: Decimal, ordered: Decimal, available: Decimal, at: datetime
 ) -> Json:
-    """`ordered`: quote currency of resting orders that would open a position."""
+    """`ordered`: quote currency of resting orders that would open a position; `available`: what positions may still be
+    worth. The margin balance is with open profit and costs, as bitbank's margin trading rules reckon it."""
     profit = sum((lot.profit(price) for lot in account.lots.values()), ZERO)
     cost = sum((lot.fees for lot in account.lots.values()), ZERO) + account.interest(at)
     product = {side: lot.amount * price for side, lot in account.lots.items()}
     total, half = sum(product.values(), ZERO), 1 / account.rules.leverage
-    share = text(((account.cash + profit - cost) / total * 100).quantize(Decimal("0.01"))) if total else None
+    balance = account.cash + profit - cost
+    share = text((balance / total * 100).quantize(Decimal("0.01"), ROUND_DOWN)) if total else None
     return {
         "status": "NORMAL",
         "total_margin_balance_percentage": share,
-        "total_margin_balance": text(account.cash, 4),
+        "total_margin_balance": text(balance, 4),
         "margin_position_profit_loss": text(profit, 4),
         "unrealized_cost": text(cost, 4),
         "total_margin_position_product": text(total + ordered, 4),

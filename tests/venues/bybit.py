@@ -25,6 +25,7 @@ from decimal import Decimal
 from typing import Literal
 
 from core.domain.orders import ZERO, Side
+from tests.venues.account import Account
 from tests.venues.bybit_asked import Door, decimal_of, limit_of, moment_of, read
 from tests.venues.bybit_listings import Asked, Listings
 from tests.venues.bybit_words import EPOCH, MILLISECOND, Refused, Row, Words, ms, text
@@ -48,7 +49,8 @@ def answer(code: int, message: str = "", status: int = 200) -> Fault:
 
 
 class Bybit(Door, Listings):
-    """A Speaker. `status`, of the instrument, may be set at any time, and so may what Listings has."""
+    """A Speaker. `status`, of the instrument, may be set at any time, and so may what Listings has; and of the key whether
+    it is `read_only`, and what of the wallet it is `granted`."""
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class Bybit(Door, Listings):
         Door.__init__(self, key, secret, request_clock, offset_s)
         spot = engine.kind == "spot"
         Listings.__init__(self, engine, Words(spot=spot, base=base, quote=quote, rules=engine.rules, fee_coin=fee_coin))
-        self.status = "Trading"
+        self.status, self.read_only, self.granted = "Trading", False, ["AccountTransfer"]
         self._routes: dict[str, Callable[[Asked], Row]] = {
             "GET /v5/market/instruments-info": self._instruments,
             "GET /v5/market/kline": self._kline,
@@ -147,8 +149,9 @@ class Bybit(Door, Listings):
         return {"rows": [{"name": c, "coin": c, "chains": [chain]} for c in (self.words.base, self.words.quote)]}
 
     def _api_key(self, asked: Asked) -> Row:
-        allowed = {"ContractTrade": ["Order", "Position"], "Spot": ["SpotTrade"], "Wallet": ["AccountTransfer"]}
-        return {"id": "2208369", "apiKey": self.key, "readOnly": 0, "permissions": allowed, "unified": 0, "uta": 1}
+        allowed = {"ContractTrade": ["Order", "Position"], "Spot": ["SpotTrade"], "Wallet": self.granted, "Options": []}
+        row = {"id": "2208369", "apiKey": self.key, "readOnly": int(self.read_only), "secret": "", "unified": 0}
+        return {**row, "permissions": allowed, "uta": 1}
 
     def _fee_rate(self, asked: Asked) -> Row:
         self.meant(asked)
@@ -171,8 +174,18 @@ class Bybit(Door, Listings):
             profit = sum((lot.profit(price) for lot in account.lots.values()), ZERO)
             rows[0] |= {name: text(value / account.rules.leverage) for name, value in margin.items()}
             rows[0] |= {"unrealisedPnl": text(profit), "equity": text(account.cash + profit)}
-        equity = text(account.equity(price, self.clock.now()))
-        return {"list": [{"accountType": "UNIFIED", "totalEquity": equity, "coin": rows}]}
+        return {"list": [{"accountType": "UNIFIED", **self._totals(rows, account, price), "coin": rows}]}
+
+    def _totals(self, rows: list[Row], account: Account, price: Decimal) -> Row:
+        """Of all coins together: what they are worth, and what of it neither positions nor orders use."""
+        worth = {self.words.quote: Decimal(1), self.words.base: price}
+        have = sum((Decimal(row["equity"]) * worth[row["coin"]] for row in rows), ZERO)
+        used = sum((Decimal(row[name]) for row in rows for name in ("totalPositionIM", "totalOrderIM")), ZERO)
+        locked = sum((Decimal(row["locked"]) * worth[row["coin"]] for row in rows), ZERO)
+        told = {"totalEquity": have, "totalMarginBalance": have, "totalInitialMargin": used}
+        told |= {"totalAvailableBalance": max(have - used - locked, ZERO)}
+        told |= {"totalMaintenanceMargin": self.words.maintenance(account, price)}
+        return {name: text(value) for name, value in told.items()}
 
     def _paid_in_base(self, executions: Iterable[VenueExecution]) -> tuple[Decimal, Decimal]:
         """What buys have paid in the base coin, and what the engine took in quote currency instead."""

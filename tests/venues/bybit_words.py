@@ -15,6 +15,7 @@ from tests.venues.orders import VenueExecution, VenueOrder
 Row = dict[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+MAINTENANCE = Decimal("0.005")  # of a position's worth, at the lowest risk limit of BTCUSDT
 STATUSES = {
     "waiting": "Untriggered",
     "open": "New",
@@ -117,6 +118,18 @@ class Words(Struct, frozen=True, kw_only=True):
         row |= dict.fromkeys(("borrowAmount", "accruedInterest", "totalPositionIM", "totalOrderIM"), "0")
         return {**row, "availableToWithdraw": "", "unrealisedPnl": "0"}  # bybit no longer says what is available
 
+    def maintenance(self, account: Account, price: Decimal) -> Decimal:
+        return ZERO if self.spot else account.exposure(price) * MAINTENANCE
+
+    def liquidation(self, account: Account) -> str:
+        """Where the money that is left, with open profit, is what the position needs; "" when that is nowhere."""
+        size = account.position
+        if self.spot or not size:
+            return ""
+        price = (size * account.average_price - account.cash) / (size - abs(size) * MAINTENANCE)
+        step = self.rules.tick
+        return text(price // step * step) if price > step else ""
+
     def position(self, account: Account, price: Decimal, at: datetime) -> Row:
         size, entry, leverage = account.position, account.average_price, account.rules.leverage
         profit = sum((lot.profit(price) for lot in account.lots.values()), ZERO)
@@ -124,8 +137,10 @@ class Words(Struct, frozen=True, kw_only=True):
             "symbol": self.symbol, "side": "Buy" if size > 0 else "Sell" if size else "", "size": text(abs(size)),
             "avgPrice": text(entry), "positionValue": text(abs(size) * entry), "markPrice": text(price),
             "leverage": text(leverage), "unrealisedPnl": text(profit), "positionIdx": 0, "positionStatus": "Normal",
-            "positionBalance": "", "liqPrice": "", "bustPrice": "", "tradeMode": 0, "takeProfit": "", "stopLoss": "",
-            "positionIM": text(abs(size) * price / leverage), "positionMM": "0", "riskId": 1, "tpslMode": "Full",
+            "positionBalance": "", "liqPrice": self.liquidation(account), "bustPrice": "",
+            "tradeMode": 0, "takeProfit": "", "stopLoss": "",
+            "positionIM": text(abs(size) * price / leverage), "positionMM": text(self.maintenance(account, price)),
+            "riskId": 1, "tpslMode": "Full",
             "createdTime": "1676538056258", "updatedTime": ms(at),
         }  # fmt: skip
 

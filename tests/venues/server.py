@@ -187,8 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        self.send_response(response.status)
-        for name, value in {"Content-Type": "application/json", **response.headers}.items():
+        self.send_response_only(response.status)
+        told = {"Date": self.date_time_string(), "Content-Type": "application/json", **response.headers}
+        for name, value in told.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()

@@ -19,13 +19,13 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from core.adapters.bitbank_exchange import answers
-from core.adapters.bitbank_exchange.answers import Account
+from core.adapters.bitbank_exchange.answers import Account, Margin
 from core.adapters.bitbank_exchange.codes import CODES, NO_SUCH_ORDER, OVER
-from core.adapters.venue_line import Fault, Line, Refused, Unknown, item, name_of, number
+from core.adapters.venue_line import Fault, Line, Refused, Unknown, item, name_of, number, vetting
 from core.domain.bars import Bars
 from core.domain.orders import ZERO, Answer, Execution, Intent, Listed, Order, Rules, Sight, Traits
 from core.domain.settle import SKEW
-from core.ports import Clock, Unavailable
+from core.ports import Calls, Clock, Unavailable, Vetting
 
 __all__ = ["BitbankExchange"]
 
@@ -43,6 +43,7 @@ ROUNDS: Final = 3
 NOTES: Final = (
     "It takes no id of ours for an order: one that was not answered is found by elimination.",
     "It lists open orders and executions, but no closed orders; an order by its id for three months.",
+    "It tells no price of liquidation: its margin ratio falls to `losscut_percentage`, and then it closes positions.",
     "It has no server time: how old a request is, is measured against this machine's clock.",
     "It has no sandbox.",
     "Its limits are per user, not per key.",
@@ -103,16 +104,24 @@ class BitbankExchange:
             listed += self._strangers(orders, listed, executions)
             account = self._account()
             if account.position == before.position:
-                reserved, state = self._margin_status() if self.margin else (account.reserved, "")
-                return Sight(
-                    position=account.position,
-                    orders=listed,
-                    executions=executions,
-                    reserved=reserved,
-                    rules=rules,
-                    barred="; ".join(filter(None, (*barred, account.barred, state))),
-                )
+                return self._seen(account, listed, executions, rules, barred)
         raise Unavailable(f"bitbank: the position in {self.symbol} changed in each of {ROUNDS} looks; look again")
+
+    def _seen(
+        self, account: Account, listed: tuple[Listed, ...], executions: tuple[Execution, ...], rules: Rules,
+        barred: Sequence[str],
+    ) -> Sight:  # fmt: skip
+        told = self._margin_status(rules) if self.margin else Margin(account.reserved, free=account.free)
+        return Sight(
+            position=account.position,
+            orders=listed,
+            executions=executions,
+            reserved=told.reserved,
+            rules=rules if told.maintenance is None else replace(rules, maintenance=told.maintenance),
+            barred="; ".join(filter(None, (*barred, account.barred, told.barred))),
+            free=told.free,
+            margin=told.margin,
+        )
 
     def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:  # noqa: ARG002
         """After the first that is not placed nothing more is sent: no entry may follow an exit that is unknown."""
@@ -132,6 +141,16 @@ class BitbankExchange:
             except (Refused, Unknown) as failure:
                 if failure.code not in OVER:
                     log.warning("order %s may still be there: %s", order.order_id, failure.said)
+
+    def calls(self) -> Calls:
+        return self._line.calls()
+
+    def vet(self) -> Vetting:
+        """bitbank has no address for what a key may do (rest-api.md), and none for its time."""
+        ccxt, margin = self._line.exchange, self.margin
+        proof = ccxt.privateGetUserMarginPositions if margin else ccxt.privateGetUserAssets
+        clock = partial(ccxt.publicGetPairCircuitBreakInfo, {"pair": self.pair})
+        return vetting.vet(self._line, "bitbank", vetting.Questions(clock=clock, proof=proof))
 
     @cached_property
     def _line(self) -> Line:
@@ -296,9 +315,10 @@ class BitbankExchange:
         rows = self._rows("assets", "privateGetUserAssets", "assets")
         return answers.assets(rows, self._base, self._quote, "bitbank, assets")
 
-    def _margin_status(self) -> tuple[Decimal, str]:
+    def _margin_status(self, rules: Rules) -> Margin:
         what = "margin status"
-        return answers.margin_status(self._ask("privateGetUserMarginStatus", what), f"bitbank, {what}")
+        data = self._ask("privateGetUserMarginStatus", what)
+        return answers.margin_status(data, self.pair, rules.leverage, f"bitbank, {what}")
 
     def _rules(self) -> tuple[Rules, list[str]]:
         """The pair's rules, and why bitbank takes no new orders in it now."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
-from core.adapters.venue_line import item, name_of, number
+from core.adapters.venue_line import item, name_of, number, stated
 from core.domain.bars import moment
 from core.domain.orders import ZERO, Execution, Listed, Rules, Side
 from core.ports import Unavailable
@@ -45,11 +45,23 @@ MARGIN_STATUS: Final = {
 
 
 class Account(NamedTuple):
-    """Position in base coin, signed; quote currency held back for orders, None where another answer has it."""
+    """Position in base coin, signed; quote currency held back for orders and free, None where another answer has it."""
 
     position: Decimal
+    reserved: Decimal | None = None
+    barred: str = ""
+    free: Decimal | None = None
+
+
+class Margin(NamedTuple):
+    """The margin account: quote currency that the open orders of all pairs together hold back; why there can be no new
+    position, or ""; see Sight and Rules for the rest."""
+
     reserved: Decimal | None
     barred: str = ""
+    free: Decimal | None = None
+    margin: Decimal | None = None
+    maintenance: Decimal | None = None
 
 
 def listed(row: Any, pair: str, where: str) -> Listed:
@@ -104,22 +116,43 @@ def positions(rows: list[Any], pair: str, where: str) -> Account:
                 raise Unavailable(f"{where}: neither long nor short but {side!r}")
             held[side] += number(row, "open_amount", where)
     both = "the account is both long and short here: close one of the two by hand" if all(held.values()) else ""
-    return Account(held["long"] - held["short"], None, both)
+    return Account(held["long"] - held["short"], barred=both)
 
 
 def assets(rows: list[Any], base: str, quote: str, where: str) -> Account:
     named = {name_of(row, "asset", where): row for row in rows}
+    money = named.get(quote)
     return Account(
         number(named.get(base), "onhand_amount", f"{where}, {base}"),
-        number(named.get(quote), "locked_amount", f"{where}, {quote}"),
+        number(money, "locked_amount", f"{where}, {quote}"),
+        free=stated(money, "free_amount", f"{where}, {quote}"),
     )
 
 
-def margin_status(data: dict[str, Any], where: str) -> tuple[Decimal, str]:
-    """What the open orders of all pairs together hold back; and why there can be no new position, or ""."""
+def margin_status(data: dict[str, Any], pair: str, leverage: Decimal, where: str) -> Margin:
+    """The percentages are null without a position. bitbank tells no price of liquidation."""
     status = name_of(data, "status", where)
     barred = "" if status == "NORMAL" else MARGIN_STATUS.get(status, f"the margin account is in state {status}")
-    return number(data, "open_margin_order_product", where), barred
+    reserved = number(data, "open_margin_order_product", where)
+    percent = [stated(data, name, where) for name in ("total_margin_balance_percentage", "losscut_percentage")]
+    margin, maintenance = (None if one is None else one / 100 for one in percent)
+    return Margin(reserved, barred, _free(data, pair, reserved / leverage, where), margin, maintenance)
+
+
+def _free(data: dict[str, Any], pair: str, ordered: Decimal, where: str) -> Decimal | None:
+    """Of the margin balance, which holds open profit and costs and half the worth of coins, what neither positions
+    (`total_position_maintenance_margin`) nor `ordered`, what open orders will need, uses.
+
+    Never more than what is available to open positions in the pair, long or short: whether that is told before or after
+    leverage, the documents do not say.
+    """
+    total, used = (stated(data, f"total_{name}", where) for name in ("margin_balance", "position_maintenance_margin"))
+    rows = item(data, "available_balances", list, where)
+    row = next((row for row in rows if isinstance(row, Mapping) and row.get("pair") == pair), None)
+    most = [stated(row, side, where) for side in ("long", "short")]
+    if total is None or used is None:
+        return None
+    return max(min([total - used - ordered, *(one for one in most if one is not None)]), ZERO)
 
 
 def suspensions(row: dict[str, Any], mode: str, where: str, *, margin: bool) -> list[str]:

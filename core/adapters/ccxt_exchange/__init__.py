@@ -16,13 +16,13 @@ from typing import Any, Final, Literal, cast
 
 from msgspec.structs import replace
 
-from core.adapters.ccxt_exchange import connection, placing, reading
+from core.adapters.ccxt_exchange import connection, placing, reading, rights
 from core.adapters.ccxt_exchange.looking import Looking, among
 from core.adapters.ccxt_exchange.reading import Market
 from core.adapters.venue_line import NOT_SENT, Line, Refused, Unknown
 from core.domain.bars import Bars
 from core.domain.orders import Answer, Order, Rules, Sight, Traits
-from core.ports import Clock, Unavailable
+from core.ports import Calls, Clock, Unavailable, Vetting
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +169,13 @@ class CcxtExchange:
         at = reading.market(self._venue, row)
         self._known = now, at, reading.rules(row, at.size, self._given) if self._given else None
         return self._known[1:]
+
+    def calls(self) -> Calls:
+        return self._line.calls()
+
+    def vet(self) -> Vetting:
+        at, _ = self._ready(fresh=True)
+        return rights.vetted(self._line, at)
 
     @cached_property
     def _ccxt(self) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from core.adapters.ccxt_exchange import reading
+from core.adapters.ccxt_exchange import money, reading
 from core.adapters.ccxt_exchange.reading import Market, Row, Traded
 from core.adapters.venue_line import Line, number
 from core.domain.orders import ZERO, Listed, Order, Rules, Sight
@@ -19,6 +19,14 @@ ROUNDS: Final = 3
 Rows = dict[str, Row]  # orders of ccxt's by the venue's id
 
 
+class Held(NamedTuple):
+    """The position in base coin, and what was told along with it; see Sight."""
+
+    position: Decimal
+    free: Decimal | None = None
+    liquidation: Decimal | None = None
+
+
 class Looking:
     """Reads only. All methods raise Unavailable."""
 
@@ -26,17 +34,17 @@ class Looking:
         self._line, self._ccxt, self._at, self._venue = line, line.exchange, at, at.venue
 
     def sight(self, orders: Sequence[Order], rules: Rules | None) -> Sight:
-        after = self._position()
+        after = self._held()
         for _ in range(ROUNDS):  # what executes while we look would be in one answer and not in the other
             before, rows = after, self.orders(orders)
             told = self._told(rows, orders)
-            after = self._position()
-            if after == before:
+            after = self._held()
+            if after.position == before.position:
                 return self._seen(after, rows, told, orders, rules)
         raise Unavailable(f"{self._at.where}: the position changed in each of {ROUNDS} looks; look again")
 
     def _seen(
-        self, position: Decimal, rows: Rows, told: Sequence[Traded], orders: Sequence[Order], rules: Rules | None
+        self, held: Held, rows: Rows, told: Sequence[Traded], orders: Sequence[Order], rules: Rules | None
     ) -> Sight:
         listed = {
             name: reading.listed(self._at, row, [each for each in told if each.done.order_id == name])
@@ -44,12 +52,19 @@ class Looking:
         }
         executions = sorted((each.done for each in told), key=lambda done: (done.at, done.id))
         return Sight(
-            position=position,
+            position=held.position,
             orders=(*listed.values(), *_only_told(orders, listed, told)),
             executions=tuple(executions),
             rules=rules,
             barred=self._at.barred or self._closed(),
+            free=held.free if self._at.spot else self._free(),
+            liquidation=held.liquidation,
         )
+
+    def _free(self) -> Decimal | None:
+        """Of an account for contracts: positions do not tell it, so this is one request more."""
+        call = getattr(self._ccxt, self._venue.collateral) if self._venue.collateral else self._ccxt.fetch_balance
+        return money.free(self._at, self._read(call, "money"))
 
     def _closed(self) -> str:
         if not self._venue.board:
@@ -154,13 +169,19 @@ class Looking:
             return self._ccxt.fetch_order_trades(order_id, symbol)
         return self._ccxt.fetch_my_trades(symbol, None, page, {by: order_id})
 
-    def _position(self) -> Decimal:
+    def _held(self) -> Held:
+        found = self._read(self.account, "balances" if self._at.spot else "positions")
         if self._at.spot:
-            return reading.balance(self._at, self._read(self._ccxt.fetch_balance, "balances"))
+            return Held(reading.balance(self._at, found), money.free(self._at, found))
+        return Held(reading.held(self._at, found), liquidation=money.liquidation(self._at, found))
+
+    def account(self) -> Any:
+        """Asks for what is held, once: balances, or positions."""
+        if self._at.spot:
+            return self._ccxt.fetch_balance()
         if self._venue.positions:
-            fetch, product = getattr(self._ccxt, self._venue.positions), self._ccxt.market_id(self._at.symbol)
-            return reading.held(self._at, self._read(lambda: fetch({"product_code": product}), "positions"))
-        return reading.held(self._at, self._read(lambda: self._ccxt.fetch_positions([self._at.symbol]), "positions"))
+            return getattr(self._ccxt, self._venue.positions)({"product_code": self._ccxt.market_id(self._at.symbol)})
+        return self._ccxt.fetch_positions([self._at.symbol])
 
     def _read(self, call: Callable[[], T], what: str) -> T:
         return self._line.read(call, f"{self._at.symbol} {what}")

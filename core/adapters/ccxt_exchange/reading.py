@@ -222,16 +222,17 @@ def _held(at: Market, row: Row) -> Decimal:
 def balance(at: Market, funds: Any) -> Decimal:
     """How much of the base coin there is, free or not. A coin that a venue does not list is not held. Raises
     Unavailable."""
-    found = funds.get("info")
-    for step in at.venue.funds:
-        found = _inside(found, step)
+    found = inside(funds.get("info"), *at.venue.funds)
     if not isinstance(found, list):
         raise Unavailable(f"{at.where}: its answer has no list of balances")
     return number(funds[at.base], "total", at.where) if at.base in funds else ZERO
 
 
-def _inside(found: Any, step: str | int) -> Any:
-    """Field or entry `step` of `found`; None when there is none."""
-    if isinstance(step, int):
-        return found[step] if isinstance(found, list) and len(found) > step else None
-    return found.get(step) if isinstance(found, Mapping) else None
+def inside(found: Any, *way: str | int) -> Any:
+    """What is at the end of `way`, field by field and entry by entry; None when there is nothing."""
+    for step in way:
+        if isinstance(step, int):
+            found = found[step] if isinstance(found, list) and len(found) > step else None
+        else:
+            found = found.get(step) if isinstance(found, Mapping) else None
+    return found

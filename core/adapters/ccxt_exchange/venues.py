@@ -36,7 +36,8 @@ class Venue:
     sandbox, contracts: whether it has them. closes_only: whether an order can be told to only close.
     buy: the type of order that buys in base coin, where a market order is counted in quote currency (spot).
     margins: whether an order of contracts names its margin mode. accounts: whether an order names its account.
-    positions: ccxt's name for the address, where its own method does not work.
+    positions, collateral: ccxt's names for the addresses of both, where its own methods do not work.
+    liquidation: the field of a position that holds the price of its liquidation; "": it has none.
     commission: where an execution holds a fee in base coin that ccxt does not read.
     numbers: it takes amounts as numbers, not as text. per_s, per_min: requests that it allows, reads and writes; 0:
     as many as per_s makes. open: what the market's own row must say for orders to be taken, besides what ccxt reads.
@@ -68,6 +69,8 @@ class Venue:
     margins: bool = False
     accounts: bool = False
     positions: str = ""
+    collateral: str = ""
+    liquidation: str = ""
     commission: str = ""
     numbers: bool = False
     per_s: tuple[int, int]
@@ -164,6 +167,7 @@ VENUES: Final[dict[str, Venue]] = {
         stops="stopLossPrice",
         stop_cancel=(True, False),
         by_order="orderId",
+        liquidation="liqPrice",
         tags=("orderLinkId",),
         funds=("result", "list", 0, "coin"),
         page=(50, 100),
@@ -203,6 +207,7 @@ VENUES: Final[dict[str, Venue]] = {
         stop_id="algoClOrdId",
         children="ordId",
         by_order="ordId",
+        liquidation="liqPx",
         tags=("algoClOrdId", "clOrdId"),
         funds=("data", 0, "details"),
         page=(100, 100),
@@ -236,6 +241,7 @@ VENUES: Final[dict[str, Venue]] = {
         stop_params={"triggerType": "fill_price"},
         children="executeOrderId",
         by_order="orderId",
+        liquidation="liquidationPrice",
         tags=("clientOid",),
         funds=(),
         page=(100, 100),
@@ -295,6 +301,7 @@ VENUES: Final[dict[str, Venue]] = {
         closes_only=False,
         commission="commission",
         positions="private_get_getpositions",
+        collateral="private_get_getcollateral",
         numbers=True,
         per_s=(5, 2),
         per_min=(60, 40),  # 500 in 5 minutes together, 300 of orders; 100 a minute of orders of 0.1 or less

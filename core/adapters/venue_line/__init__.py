@@ -16,17 +16,18 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from core.adapters.venue_line.answers import item, name_of, number
+from core.adapters.venue_line.answers import item, name_of, number, stated
 from core.adapters.venue_line.pace import Breaker, Bucket
 from core.adapters.venue_line.trouble import AGAIN, DOWN, MEANING, UNSENT, Codes, Kind, Trouble, judge, listen
-from core.ports import Clock, Unavailable
+from core.ports import Calls, Clock, Unavailable
 
-__all__ = ["NOT_SENT", "Codes", "Fault", "Kind", "Line", "Refused", "Unknown", "item", "name_of", "number"]
+__all__ = ["NOT_SENT", "Codes", "Fault", "Kind", "Line", "Refused", "Unknown", "item", "name_of", "number", "stated"]
 
 T = TypeVar("T")
 
 NOT_SENT: Final = "not_sent"
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
+NEWEST: Final = 64  # requests whose duration is remembered
 IDLE_S: Final = 3.0  # a connection that was idle for longer may be dead, and a write on it would end unknown
 
 
@@ -80,6 +81,14 @@ class Line:
         self._breaker, self._lock = Breaker(clock), threading.RLock()
         self._used: datetime | None = None
         self._heard = listen(exchange)
+        self._calls = Calls()
+        exchange.fetch = self._timed(exchange.fetch)
+
+    def calls(self) -> Calls:
+        """Every request of this line, however it ended. It failed when there was trouble: anything but an answer or a
+        plain refusal by a code of the venue's closed list. Seconds are by the clock of this line. Asks nobody, and
+        waits for nobody."""
+        return self._calls
 
     def read(self, call: Callable[[], T], what: str) -> T:
         """What `call` answers; tried again where that can help. Raises Fault, which is ports.Unavailable."""
@@ -95,6 +104,17 @@ class Line:
                 raise self._fault(trouble, what)
             self._clock.sleep(random.uniform(0, min(PAUSE_S * 2**attempt, LONGEST_PAUSE_S)))
         raise AssertionError("the loop above returns or raises")
+
+    def dated(self, call: Callable[[], T], what: str) -> tuple[T, datetime, str]:
+        """As `read`; and when that was: by our clock, in the middle of the request; and by the answer's Date header,
+        "" for none."""
+
+        def asked() -> tuple[T, datetime, str]:
+            start = self._clock.now()
+            answer = call()
+            return answer, start + (self._clock.now() - start) / 2, self._heard.date
+
+        return self.read(asked, what)
 
     def write(self, call: Callable[[], T], what: str, *, blank: bool = False) -> T:
         """What `call` answers; made once at most. `blank`: an answer without content is this venue's yes.
@@ -127,9 +147,27 @@ class Line:
         except Exception as error:  # whatever ccxt raises: each kind is told apart
             trouble = judge(error, self._heard, self.exchange, self._codes)
         self._used = self._clock.now()
+        self._note_failure(trouble)
         if self._heard.begun:
             self._breaker.note(failed=trouble is not None and trouble.kind in DOWN)
         return answer, trouble
+
+    def _timed(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = self._clock.now()
+            try:
+                return fetch(*args, **kwargs)
+            finally:
+                seconds = max((self._clock.now() - start).total_seconds(), 0.0)  # a clock may be set back
+                made, failed, took = self._calls
+                self._calls = Calls(made + 1, failed, (*took, seconds)[-NEWEST:])
+
+        return timed
+
+    def _note_failure(self, trouble: Trouble | None) -> None:
+        plain = trouble is None or (trouble.kind == "refused" and self._codes.refuses(trouble.code))
+        if self._heard.begun and not plain:
+            self._calls = self._calls._replace(failed=self._calls.failed + 1)
 
     def _wake(self) -> None:
         """Drops connections that were idle for long, as after a function was frozen: one may be dead."""

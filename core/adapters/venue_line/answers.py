@@ -39,6 +39,12 @@ def number(row: Any, name: str, where: str) -> Decimal:
     raise Unavailable(f"{where}: its answer has no number {name}")
 
 
+def stated(row: Any, name: str, where: str) -> Decimal | None:
+    """As `number`; None where the venue says nothing: no such field, null, or an empty text. Raises Unavailable."""
+    value = row.get(name) if isinstance(row, Mapping) else None
+    return None if value is None or value == "" else number(row, name, where)
+
+
 def name_of(row: Any, name: str, where: str) -> str:
     """Field `name` of `row`, a name or a whole number that serves as one; never empty. Raises Unavailable."""
     value = row.get(name) if isinstance(row, Mapping) else None

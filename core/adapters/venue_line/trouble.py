@@ -68,15 +68,16 @@ class NotJson(Exception):
 @dataclass
 class Heard:
     """What was sent and heard during one call: requests `begun`; `status` and `text` of the last answer, 0 and "" when
-    none came; `blank`: an answer without content will do."""
+    none came, and its `date` header, "" for none; `blank`: an answer without content will do."""
 
     begun: int = 0
     status: int = 0
     text: str = ""
+    date: str = ""
     blank: bool = False
 
     def start(self, blank: bool) -> None:
-        self.begun, self.status, self.text, self.blank = 0, 0, "", blank
+        self.begun, self.status, self.text, self.date, self.blank = 0, 0, "", "", blank
 
 
 def listen(exchange: Any) -> Heard:
@@ -86,14 +87,14 @@ def listen(exchange: Any) -> Heard:
 
     def fetched(*args: Any, **kwargs: Any) -> Any:
         now.begun += 1
-        now.status, now.text, exchange.last_json_response = 0, "", None
+        now.status, now.text, now.date, exchange.last_json_response = 0, "", "", None
         answer = fetch(*args, **kwargs)
         if exchange.last_json_response is None and not (now.blank and not now.text.strip()):
             raise NotJson(f"HTTP {now.status}, {len(now.text)} characters that are not JSON")
         return answer
 
     def heard(code: int, reason: str, url: str, method: str, headers: Any, body: str, *rest: Any) -> Any:
-        now.status, now.text = code, body
+        now.status, now.text, now.date = code, body, str((headers or {}).get("Date") or "")
         return hear(code, reason, url, method, headers, body, *rest)
 
     exchange.fetch, exchange.on_rest_response = fetched, heard
