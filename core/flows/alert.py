@@ -173,11 +173,11 @@ class _Delivery:
         until = self.clock.now() + timedelta(seconds=pause)
         rested = replace(desk, owner="", until=None, not_before=until, failures=failures, why=why[:500])
         log.error(
-            "%d alerts wait, since the channel does not take them: %s", len(alerts), why,
+            "waiting alerts: %d, the channel does not take them: %s", len(alerts), why,
             extra={"waiting": [self.clean(f"{alert.severity}: {alert.title}") for alert in alerts[:10]]},
         )  # fmt: skip
         self.state.commit([_desk_write(rested, version)])
-        reason = f"{len(alerts)} alerts wait, the next try is not before {until.isoformat()}: {why}"
+        reason = f"waiting alerts: {len(alerts)}, the next try is not before {until.isoformat()}: {why}"
         return _said("waiting" if asked > 0 else "failed", reason)
 
 

@@ -87,8 +87,9 @@ def venue(
     with scripted(kind=Routes) as server:
         assert isinstance(server, Routes)
         server.found = dict(routes)
-        names = {"okx": ["rest"], "bitflyer": ["rest"], "bitget": ["spot", "mix", "margin"]}
-        urls = dict.fromkeys(names.get(venue_id, ["market", "public", "private"]), f"http://{server.host}")
+        names = {"okx": ["rest"], "bitflyer": ["rest"], "bitget": ["spot", "mix", "margin", "common"]}
+        usual = ["market", "public", "private", "v2Private"]
+        urls = dict.fromkeys(names.get(venue_id, usual), f"http://{server.host}")
         yield server, CcxtExchange(venue_id, symbol, "key", "secret", "pass", RealTime(), urls, **more)
 
 

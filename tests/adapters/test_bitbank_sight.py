@@ -430,3 +430,70 @@ def test_money_held_back_for_open_orders_is_told(on_margin: Bench, on_spot: Benc
     for made, position_side, reserved in held:
         made.engine.place("limit", "buy", Decimal("0.1"), price=Decimal(40000), position_side=position_side)
         assert made.look().reserved == Decimal(reserved)
+
+
+# What is free, and how much the position is covered
+
+
+def status(**changes: Any) -> Any:
+    return lambda data: {**data, **changes}
+
+
+def test_what_positions_and_open_orders_need_is_not_free(on_margin: Bench, on_spot: Bench) -> None:
+    for made, position_side, used in ((on_margin, "long", "2000"), (on_spot, "", "4004.8")):
+        money = made.engine.cash
+        assert made.look().free == money
+        made.engine.place("limit", "buy", Decimal("0.1"), price=Decimal(40000), position_side=position_side)  # type: ignore[arg-type]
+        assert made.look().free == money - Decimal(used)
+
+
+def test_what_positions_in_other_pairs_need_is_not_free_either(on_margin: Bench) -> None:
+    free = on_margin.look().free
+    assert free is not None
+    on_margin.venue.edits["/margin/status"] = status(total_position_maintenance_margin="1234.5000")
+    assert on_margin.look().free == free - Decimal("1234.5")
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_no_more_is_free_than_is_available_to_open_a_position(on_margin: Bench, side: str) -> None:
+    row = {"pair": "btc_jpy", "long": "9000.0000", "short": "9000.0000"} | {side: "777.5000"}
+    on_margin.venue.edits["/margin/status"] = status(available_balances=[{**row, "pair": "eth_jpy", side: "1"}, row])
+    assert on_margin.look().free == Decimal("777.5")
+
+
+def test_debts_leave_nothing_free(on_margin: Bench) -> None:
+    on_margin.venue.edits["/margin/status"] = status(total_margin_balance="-5.0000")
+    assert on_margin.look().free == 0
+
+
+def test_the_margin_ratio_and_where_positions_are_closed_are_the_venues_own(on_margin: Bench) -> None:
+    on_margin.venue.edits["/margin/status"] = status(total_margin_balance_percentage="151.23", losscut_percentage="30")
+    seen = on_margin.look()
+    assert seen.margin == Decimal("1.5123")
+    assert seen.rules is not None and seen.rules.maintenance == Decimal("0.3")
+    assert seen.liquidation is None, "it tells no price"
+
+
+@pytest.mark.parametrize("name", ["total_margin_balance", "total_position_maintenance_margin"])
+def test_what_bitbank_does_not_say_is_not_made_up(on_margin: Bench, name: str) -> None:
+    def without(data: Any) -> Any:
+        return {key: value for key, value in data.items() if key != name}
+
+    on_margin.venue.edits["/margin/status"] = without
+    assert on_margin.look().free is None
+
+
+def test_an_available_balance_that_is_no_number_is_no_answer(on_margin: Bench) -> None:
+    row = {"pair": "btc_jpy", "long": "much", "short": "1"}
+    on_margin.venue.edits["/margin/status"] = status(available_balances=[row])
+    with pytest.raises(Unavailable, match="long"):
+        on_margin.look()
+
+
+def test_what_the_account_has_costs_no_request_more(on_margin: Bench, on_spot: Bench) -> None:
+    for made, count in ((on_margin, 8), (on_spot, 7)):
+        made.look()
+        before = made.exchange.calls().made
+        made.look()
+        asked = [request.path for request in made.url.requests[before:]]
+        assert len(asked) == made.exchange.calls().made - before <= count, asked

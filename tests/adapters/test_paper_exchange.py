@@ -213,8 +213,24 @@ def test_without_bars_it_is_the_account_as_it_was() -> None:
     state, bars = MemoryState(), market(20)
     placed = entered(state, bars, 10)
     before = exchange(state).look("btc", bars[:11], [placed])
-    assert exchange(state).look("btc", bars[:0], [placed]) == replace(before, free=None), "but what a price tells"
+    assert exchange(state).look("btc", bars[:0], [placed]) == before
     assert exchange(MemoryState()).look("btc", bars[:0]) == Sight(position=Decimal(0), free=OPENING.cash)
+
+
+def test_what_is_free_is_what_the_equity_at_the_last_price_leaves_of_a_position_that_is_paid_in_full() -> None:
+    state, bars = MemoryState(), market(20)
+    entered(state, bars, 10)
+    seen, price = exchange(state).look("btc", bars[:13]), Decimal(str(bars.close[12]))
+    held = stored(state).holding
+    assert seen.position == held.position > 0
+    assert seen.free == held.cash + held.position * (price - held.average_price) - held.position * price
+    assert exchange(state).look("btc", bars[:0]).free is None, "without a price nobody knows"
+
+
+def test_of_a_position_that_is_worth_more_than_the_equity_nothing_is_free() -> None:
+    held = Holding(cash=Decimal(100), position=Decimal(-3), average_price=Decimal(50))
+    assert sight(Account(holding=held), price=Decimal(50)).free == 0
+    assert sight(Account(holding=held), price=Decimal(20)).free == 100 + 3 * 30 - 3 * 20
 
 
 # --- once -----------------------------------------------------------------------------------------------------------

@@ -137,6 +137,13 @@ def sound(sight: Sight, desk: Desk) -> None:
         assert told == (RULES.lot, RULES.tick, RULES.minimum_amount)
 
 
+def alike(sight: Sight, other: Sight) -> bool:
+    """The same, but for the interest that some seconds cost."""
+    pairs = ((sight.free, other.free, Decimal("0.01")), (sight.margin, other.margin, Decimal("0.001")))
+    near = all(a is b if a is None or b is None else abs(a - b) < most for a, b, most in pairs)
+    return near and replace(sight, free=other.free, margin=other.margin) == other
+
+
 def signed(sight: Sight) -> Decimal:
     return sum((done.amount if done.side == "buy" else -done.amount for done in sight.executions), ZERO)
 

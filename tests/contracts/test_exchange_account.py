@@ -72,7 +72,7 @@ def test_a_position_takes_of_what_is_free_and_gives_it_back(desk: Desk) -> None:
     assert WORTH / RULES.leverage <= desk.bench.money - entered <= WORTH * (1 + 2 * RULES.taker)
     desk.trade("exit", "sell", desk.held())
     left = free(desk)
-    assert WORTH / 100 > desk.bench.money - left > 0, "all but what it cost"
+    assert WORTH / 50 > desk.bench.money - left > 0, "all but what it cost"
 
 
 def free(desk: Desk) -> Decimal:
@@ -82,9 +82,8 @@ def free(desk: Desk) -> Decimal:
 
 
 def test_each_venue_tells_what_it_does_and_never_makes_up_the_rest(desk: Desk, case: Case) -> None:
-    desk.trade("entry", "buy", "1" if desk.bench.judges else AMOUNT)
-    if case.name == "bybit linear":
-        desk.trade("entry", "buy", "36")  # far from what the money bears, there is no price of liquidation
+    small = desk.traits.spot or not desk.bench.judges
+    desk.trade("entry", "buy", AMOUNT if small else "36")  # a position that the money pays is never liquidated
     sight, tells = desk.look(), TELLS[case.name]
     assert (sight.margin is not None, sight.liquidation is not None) == (tells.margin, tells.liquidation)
 
@@ -95,6 +94,7 @@ def test_the_price_of_liquidation_is_on_the_losing_side_and_nearer_for_more(desk
     distances = []
     for amount in ("30", "10"):
         desk.trade("entry", side, amount)
+        desk.quiet()
         liquidation = desk.look().liquidation
         assert liquidation is not None
         distances.append((Decimal(PRICE) - liquidation) * sign)
@@ -111,11 +111,12 @@ def test_the_margin_ratio_is_equity_over_worth_and_falls_as_the_position_grows(d
         assert margin is not None and expected - Decimal("0.01") < margin < expected
 
 
+@of("bitbank margin", "bybit linear")
 def test_a_loss_lowers_what_is_free(desk: Desk) -> None:
     desk.trade("entry", "buy")
     before = free(desk)
     desk.bench.move(PRICE - 400)
-    assert (free(desk) < before) == (not desk.traits.spot)
+    assert free(desk) < before
 
 
 # --- requests -------------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ MESSAGES = st.builds(
 
 
 @given(messages=st.lists(MESSAGES, min_size=1, max_size=10))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_the_words_are_each_message_is_shown(bench: Bench, messages: list[Message]) -> None:
     bench.clear()
     bench.notifier.send(messages)

@@ -207,12 +207,12 @@ def test_kupiec_refuses_what_cannot_have_been_counted(breaks: int, count: int) -
 
 
 def test_christoffersen_sees_breaks_that_follow_one_another() -> None:
-    """By hand, from pairs calm-calm 90, calm-hit 2, hit-calm 2, hit-hit 6."""
-    hits = [False] * 45 + [True] * 4 + [False] * 45 + [True] * 4 + [False] * 3
+    """By hand, from pairs calm-calm 88, calm-hit 2, hit-calm 1, hit-hit 6: backwards it would be another number."""
+    hits = [False] * 45 + [True] * 4 + [False] * 45 + [True] * 4
     found = christoffersen(hits, 0.95)
-    apart = 90 * math.log(90 / 92) + 2 * math.log(2 / 92) + 2 * math.log(2 / 8) + 6 * math.log(6 / 8)
-    together = 92 * math.log(0.92) + 8 * math.log(0.08)
-    expected = 92 * math.log(0.95) + 8 * math.log(0.05)
+    apart = 88 * math.log(88 / 90) + 2 * math.log(2 / 90) + 1 * math.log(1 / 7) + 6 * math.log(6 / 7)
+    together = 89 * math.log(89 / 97) + 8 * math.log(8 / 97)
+    expected = 89 * math.log(0.95) + 8 * math.log(0.05)
     assert found.independence.statistic == pytest.approx(2 * (apart - together))
     assert found.conditional.statistic == pytest.approx(2 * (apart - expected))
     assert found.independence.p == pytest.approx(math.erfc(math.sqrt(apart - together)))

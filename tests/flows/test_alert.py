@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +19,7 @@ from core.adapters.discord_notifier import DiscordNotifier
 from core.adapters.log_notifier import LogNotifier
 from core.adapters.sqlite_state import SqliteState
 from core.domain.alerts import Alert, Message
-from core.flows.alert import BACKOFF_S, CLEARED, DESK, LEASE, deliver, incident, post
+from core.flows.alert import BACKOFF_S, CLEARED, DESK, LEASE, deliver, post
 from core.ports import Document, Later, Notifier, StateStore, Unavailable, Versioned, Watch, Write
 from tests.fakes import FixedClock, MemoryState
 from tests.venues.discord import PATH, Discord
@@ -94,11 +93,11 @@ def desk(state: StateStore) -> Document:
     return state.read([DESK])[DESK].data or {}
 
 
-def until_empty(state: StateStore, notifier: Notifier, clock: FixedClock, least: int = 0) -> int:
+def until_empty(state: StateStore, notifier: Notifier, clock: FixedClock) -> int:
     """Delivers every eleven minutes until nothing waits; the number of deliveries."""
-    for count in range(1, 5000):
+    for count in range(1, 500):
         deliver(state, notifier, clock)
-        if not pending(state) and count > least:
+        if not pending(state):
             return count
         clock.advance(11 * MINUTE)
     raise AssertionError(f"{len(pending(state))} alerts are never told")
@@ -347,7 +346,7 @@ class Breaking:
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("failure", [Died(), Unavailable("the store is away")])
-@pytest.mark.parametrize("at", range(1, 12))
+@pytest.mark.parametrize("at", range(1, 11))
 def test_wherever_it_ends_each_alert_is_told_and_a_repeat_is_marked(
     at: int, failure: BaseException, after: bool, clock: FixedClock
 ) -> None:
@@ -402,17 +401,17 @@ SILENT = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_with_half_of_the_calls_failing_each_is_told_exactly_once(
     state: StateStore, clock: FixedClock, seed: int
 ) -> None:
     """Hundreds, put there while others are being sent, and never so many at once that they become a digest."""
-    rng, count = Random(seed), 300
+    rng, count = Random(seed), 300 if isinstance(state, MemoryState) else 120
     channel, left = Channel(half(rng, SILENT), most=rng.choice([1, 3, 10])), iter(range(count))
 
     def more(most: int) -> None:
-        room = min(most, 10 - len(pending(state)))
-        put(state, *(alert(number) for number, _ in zip(left, range(room), strict=False)))
+        room = max(min(most, 10 - len(pending(state))), 0)
+        put(state, *map(alert, islice(left, room)))
 
     def meanwhile() -> None:
         more(rng.randrange(4))
@@ -420,10 +419,12 @@ def test_with_half_of_the_calls_failing_each_is_told_exactly_once(
             assert deliver(state, Channel(), clock)["outcome"] == "busy"
 
     channel.during = meanwhile
-    while sum(message.count for message in channel.shown) < count:
+    for _ in range(count):
         more(10)
         deliver(state, channel, clock)
         clock.advance(11 * MINUTE)
+        if len(channel.shown) >= count and not pending(state):
+            break
     assert sorted(channel.numbers()) == [*range(count)]
     assert pending(state) == []
 
@@ -453,7 +454,7 @@ def test_an_outage_of_a_day_ends_in_one_digest(state: StateStore, clock: FixedCl
                 "event": ("refusal", "trade_closed", "tick_overdue")[n % 3], "severity": "warning", "at": clock.now(),
                 "title": f"Kind {n % 20}", "text": f"It is {hour}.", "book": f"book-{n % 2}", "fields": {},
             })
-            for n in range(125)
+            for n in range(100)
         ]  # fmt: skip
         state.commit(fresh)
         count += len(fresh)
@@ -462,7 +463,7 @@ def test_an_outage_of_a_day_ends_in_one_digest(state: StateStore, clock: FixedCl
     channel.wrong = lambda: None
     said = deliver(state, channel, clock)
     (digest,) = channel.shown
-    assert (said["outcome"], said["told"], digest.count, digest.title) == ("done", count, count, "3,000 alerts at once")
+    assert (said["outcome"], said["told"], digest.count, digest.title) == ("done", count, count, "2,400 alerts at once")
     assert digest.text.startswith("From 2026-11-21 10:00 UTC to 2026-11-22 09:00 UTC.")
     assert (pending(state), deliver(state, channel, clock)["told"], count > 2 * CLEARED) == ([], 0, True)
 
@@ -490,12 +491,14 @@ def counted(embed: Mapping[str, Any]) -> int:
 def test_through_a_discord_that_fails_half_of_the_time_hundreds_arrive_once_each(
     tmp_path: Path, clock: FixedClock, seed: int
 ) -> None:
-    discord, path, count = Discord(VenueClock(NOW)), tmp_path / "state.db", 400
+    discord, path, count = Discord(VenueClock(NOW)), tmp_path / "state.db", 300
+    allowed = threading.Semaphore(0)
 
     def write(first: int) -> None:
         own, rng = SqliteState(path), Random(first)
         for number in range(first, count, 2):
             event = rng.choice(["refusal", "breaker", "trade_opened"])
+            allowed.acquire()
             put(own, alert(number, event=event, severity=rng.choice(["info", "error"]), title=rng.choice("abcdef")))
 
     writers = [threading.Thread(target=write, args=(first,)) for first in range(2)]
@@ -505,11 +508,14 @@ def test_through_a_discord_that_fails_half_of_the_time_hundreds_arrive_once_each
         channel, state = DiscordNotifier(url + PATH, clock), SqliteState(path)
         for thread in writers:
             thread.start()
-        while any(thread.is_alive() for thread in writers):
+        for _ in range(count // 5):
+            allowed.release(5)
             deliver(state, channel, clock)
             clock.advance(11 * MINUTE)
+        for thread in writers:
+            thread.join()
         until_empty(state, channel, clock)
-        assert len(url.faults.taken) > 3
+        assert {fault.kind for _, _, fault in url.faults.taken} == {"error_before", "drop_before", "rate_limit"}
     assert sum(map(counted, discord.embeds)) == count
     single = [NUMBER.findall(embed["description"]) for embed in discord.embeds if counted(embed) == 1]
     assert max(Counter(number for numbers in single for number in numbers).values(), default=1) == 1
@@ -532,74 +538,3 @@ def test_the_log_takes_what_waits_as_well(
     assert deliver(state, LogNotifier(), clock)["told"] == 2
     told = [(one.levelname, one.getMessage()) for one in caplog.records if one.name == "hourhand.told"]
     assert told == [("CRITICAL", "btc: Long: Entry #1#."), ("INFO", "btc: Long: Entry #2#.")]
-
-
-# --- Cloud Monitoring -----------------------------------------------------------------------------------------------
-
-INCIDENT = {
-    "incident": {
-        "incident_id": "0.opqiw61fsv7p", "scoping_project_id": "p", "state": "open", "severity": "Warning",
-        "url": "https://console.cloud.google.com/monitoring/alerting/incidents/0.opqiw61fsv7p?project=p",
-        "started_at": 1795255000, "ended_at": None, "policy_name": "No tick for an hour",
-        "condition_name": "absent tick", "summary": "No tick was finished.", "resource_display_name": "tick",
-        "observed_value": "0.000", "threshold_value": "1",
-    },
-    "version": "1.2",
-}  # fmt: skip
-
-
-def pushed(payload: bytes) -> bytes:
-    message = {"data": b64encode(payload).decode(), "messageId": "77/1", "publishTime": "2026-11-21T10:00:00Z"}
-    return json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
-
-
-def test_an_incident_becomes_an_alert_once(state: StateStore, clock: FixedClock) -> None:
-    channel = Channel()
-    for _ in range(2):
-        found = incident(pushed(json.dumps(INCIDENT).encode()), clock.now())
-        assert found is not None
-        post(state, found)
-    deliver(state, channel, clock)
-    (message,) = channel.shown
-    assert (message.severity, message.title) == ("warning", "Cloud Monitoring: No tick for an hour")
-    assert message.text.splitlines() == ["No tick was finished.", INCIDENT["incident"]["url"]]  # type: ignore[index]
-    assert message.fields == {"condition": "absent tick", "resource": "tick", "value": "0.000", "threshold": "1"}
-    assert message.at == datetime.fromtimestamp(1795255000, UTC)
-
-
-def test_the_end_of_an_incident_is_told_at_once_as_well(clock: FixedClock) -> None:
-    begun = incident(json.dumps(INCIDENT).encode(), clock.now())
-    over = {"incident": {**INCIDENT["incident"], "state": "closed", "ended_at": 1795256000}}  # type: ignore[dict-item]
-    ended = incident(pushed(json.dumps(over).encode()), clock.now())
-    assert begun is not None and ended is not None
-    assert (ended.severity, ended.title) == ("info", "Cloud Monitoring: No tick for an hour (over)")
-    assert ended.at == datetime.fromtimestamp(1795256000, UTC)
-    assert begun.id != ended.id
-
-
-@pytest.mark.parametrize("payload", [b'{"incident": {}}', b'{"incident": {"policy_name": null, "started_at": "now"}}'])
-def test_an_incident_of_which_little_is_known_is_told_all_the_same(
-    state: StateStore, clock: FixedClock, payload: bytes
-) -> None:
-    found = incident(pushed(payload), NOW)
-    assert found is not None
-    post(state, found)
-    assert (deliver(state, Channel(), clock)["told"], found.severity, found.at) == (1, "error", NOW)
-
-
-@pytest.mark.parametrize("payload", [b"no JSON, but /words/", b'{"incidents": 7}', b"\xff\xfe", b"[1]"])
-def test_a_pubsub_message_that_is_no_incident_is_shown_as_it_is(
-    state: StateStore, clock: FixedClock, payload: bytes
-) -> None:
-    found, channel = incident(pushed(payload), NOW), Channel()
-    assert found is not None
-    post(state, found)
-    deliver(state, channel, clock)
-    assert channel.shown[0].text == payload.decode(errors="replace")
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"\x0a\x99binary\xff", b"[]", b'{"value": {"name": "x"}}', pushed(b""), b'"incident"']
-)
-def test_another_body_is_no_incident(body: bytes) -> None:
-    assert incident(body, NOW) is None

@@ -16,6 +16,7 @@ import pytest
 from core.adapters.sqlite_state import SqliteState
 from core.domain.orders import Holding, Intent, Order, intent_id
 from core.domain.risk import Policy
+from core.domain.risk import Marks, Result, Trip
 from core.domain.state import Book, BookState, opening
 from core.flows.claim import Claim, book_key, claim, lease, plain, released, state_of, switch_keys, tick_key
 from core.ports import Conflict, Document, StateStore, Versioned, Write
@@ -244,7 +245,14 @@ def test_a_state_is_read_back_exactly(store: StateStore) -> None:
     )
     holding = Holding(cash=Decimal("0.1000000000000000000000000001"), position=Decimal("-1E-8"), opened=BAR)
     state = BookState(
-        holding=holding, equity=Decimal(1), peak=Decimal(2), bar=BAR, booked=("a",), orders=(Order(intent=intent),)
+        holding=holding,
+        equity=Decimal(1),
+        marks=Marks(day=BAR, opened=Decimal("0.1"), low=Decimal("1e-7"), peak=Decimal(2)),
+        tripped=(Trip(breaker="drawdown", level="flatten", since=BAR, detail="fell"),),
+        results=(Result(closed=BAR, pnl=Decimal("-1.10"), share=-0.1),),
+        bar=BAR,
+        booked=("a",),
+        orders=(Order(intent=intent),),
     )
     put(store, book_key("btc"), {"state": plain(state)})
     assert state_of(document(store), BOOK) == state

@@ -37,7 +37,7 @@ STATE = BookState(
         opened=BAR,
     ),
     equity=Decimal("10001.10"),
-    peak=Decimal(10100),
+
     bar=BAR,
     orders=(Order(intent=INTENT, status="unknown"),),
 )

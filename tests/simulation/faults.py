@@ -44,6 +44,7 @@ class Luck:
         self.dozes = 0.0  # the share of commits and orders at which the process is put to sleep
         self._calls = 0
         self.struck = 0  # how many faults this invocation has met
+        self.actor = ""  # who calls, before the name of the call: "" for a tick
         self.dead = False
 
     def tell(self, line: str) -> None:
@@ -52,9 +53,9 @@ class Luck:
     def strikes(self, label: str, kinds: Iterable[str], rate: float | None = None) -> str | None:
         """What goes wrong with this call, if anything."""
         self._calls += 1
+        choice, plain, label = tuple(kinds), label, f"{self.actor}{label}"
         self._told.calls[label] += 1
-        choice = tuple(kinds)
-        if self.dozes and label.startswith(("submit", "commit tick")) and self._draw.random() < self.dozes:
+        if self.dozes and plain.startswith(("submit", "commit tick")) and self._draw.random() < self.dozes:
             choice = ("slow before", "slow after")
         elif self._draw.random() >= (self._rate if rate is None else rate):
             return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
 from typing import Any, Final, Literal
 
 from core.domain.orders import Rules, Side, Traits
-from core.domain.risk import Policy
+from core.domain.risk import Level, Policy
 from core.domain.state import Book
+from tests.policies import plain_policy
 from tests.simulation import market
 from tests.simulation.turns import HOUR, SECOND
 from tests.simulation.venue import Quirks
@@ -22,11 +23,22 @@ FIRST: Final = 760  # the first bar of any history: enough of them lie before it
 
 @dataclass(frozen=True)
 class Delivery:
-    """The scheduler calls for bar `index` at `at`; `also`: a second region does, so much later."""
+    """The scheduler calls for bar `index` at `at`; `also`: a second region does, so much later. `beside`: a guard runs
+    at once, so much later, or so much earlier."""
 
     name: str
     at: int
     index: int
+    also: int | None = None
+    beside: int | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The guard is called at `at`; `also`: a second one is, so much later."""
+
+    name: str
+    at: int
     also: int | None = None
 
 
@@ -73,6 +85,7 @@ def drawn(seed: int, venue: str = "", bars: int = 0) -> Setting:
     draw = Random(seed)
     name = draw.choice(CLASSES)
     name = next((each for each in CLASSES if venue and each.startswith(venue)), name)
+    watching = Random(f"{seed} guards")
     first, count = draw.randrange(FIRST, market.BARS - 60), draw.choice([6, 10, 16, 24])
     quirks = _quirks(name, Random(draw.random()), first, count)
     book = _book(Random(draw.random()), name)
@@ -81,6 +94,9 @@ def drawn(seed: int, venue: str = "", bars: int = 0) -> Setting:
     )
     regions = draw.choice([0.0, 0.0, 0.0, 0.5])
     deliveries = _deliveries(Random(draw.random()), first, count, regions)
+    often = watching.choice([0.0, 0.5, 2.0])
+    deliveries = _beside(watching, deliveries, often)
+    watches = _watches(watching, first, count, often)
     flips = _flips(Random(draw.random()), deliveries)
     strangers = _strangers(Random(draw.random()), deliveries) if quirks.traits.instant else ()
     bars = min(bars or count, count)
@@ -97,24 +113,53 @@ def drawn(seed: int, venue: str = "", bars: int = 0) -> Setting:
         tuple(each for each in deliveries if each.at < end and each.index < first + bars),
         tuple(each for each in flips if each.at < end),
         tuple(each for each in strangers if each.at < end),
+        tuple(each for each in watches if each.at < end),
     )
 
 
 def _book(draw: Random, name: str) -> Book:
-    policy = Policy(
-        capital=Decimal(draw.choice([20_000, 1_000_000])),
-        threshold=0.0,
-        threshold_min=0.0,
-        threshold_max=0.0,
-        exit_fraction=draw.choice([0.2, 0.7]),
-        stop_atr=draw.choice([0.5, 1.0]),
-        leverage=Decimal(draw.choice([1, 2])),
-        short=name != "B: tag",
-        model_max_age_days=0.0,
-    )
+    changes: dict[str, Any] = {
+        "capital": Decimal(draw.choice([20_000, 1_000_000])),
+        "threshold": 0.0,
+        "threshold_min": 0.0,
+        "threshold_max": 0.0,
+        "exit_fraction": draw.choice([0.2, 0.7]),
+        "stop_atr": draw.choice([0.5, 1.0]),
+        "leverage": Decimal(draw.choice([1, 2])),
+        "short": name != "B: tag",
+        "model_max_age_days": 0.0,
+    }
+    policy = _policy(draw, changes)
     least = draw.choice([1, 3]) * LOT  # where it is more than a lot, what is left over may be dust
     rules = Rules(lot=LOT, tick=Decimal(1), minimum_amount=least)
     return Book(id="btc", symbol="BTC/USDT", policy=policy, rules=rules, max_lateness_s=draw.choice([0, 60, 600, 1800]))
+
+
+def _policy(draw: Random, changes: dict[str, Any]) -> Policy:
+    """Mostly without breakers, which keep a book from trading; else with all of them, and one that is easily tripped."""
+    if draw.random() < 0.75:
+        return plain_policy(**changes)
+    level: Level = draw.choice(["reduce", "halt", "flatten"])
+    return Policy(**changes, price_move=draw.choice([0.01, 0.02, 0.1]), price_move_level=level, volatility_target=0.0)
+
+
+def _beside(draw: Random, deliveries: tuple[Delivery, ...], often: float) -> tuple[Delivery, ...]:
+    """Some of them with a guard that runs at the same time."""
+    return tuple(
+        replace(each, beside=draw.randrange(-4 * SECOND, 12 * SECOND)) if draw.random() < often / 6 else each
+        for each in deliveries
+    )
+
+
+def _watches(draw: Random, first: int, count: int, often: float) -> tuple[Watch, ...]:
+    """Calls of the guard between the ticks, `often` in each bar on average: now and then minute by minute."""
+    made: list[Watch] = []
+    for number in range(count):
+        start = market.opens(first + number + 1) + draw.randrange(60) * 60 * SECOND
+        for minute in range(draw.choice([0, 1, 1, 2]) if draw.random() < often / 2 else 0):
+            also = draw.randrange(4 * SECOND) if draw.random() < 0.15 else None
+            made.append(Watch(f"g{number}m{minute}", start + minute * 60 * SECOND, also))
+    return tuple(sorted(made, key=lambda watch: watch.at))
 
 
 def _quirks(name: str, draw: Random, first: int, count: int) -> Quirks:

@@ -49,7 +49,7 @@ def answer(code: int, message: str = "", status: int = 200) -> Fault:
 
 
 class Bybit(Door, Listings):
-    """A Speaker. `status`, of the instrument, may be set at any time, and so may what Listings has; and of the key whether
+    """A Speaker. `status`, of the instrument, may be set at any time, and so may what Listings has; and of the key, if
     it is `read_only`, and what of the wallet it is `granted`."""
 
     def __init__(
