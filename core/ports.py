@@ -38,7 +38,7 @@ class Missing(LookupError):
 
 
 class Later(Unavailable):
-    """Whoever was asked said when to come back: `seconds` from now."""
+    """Whoever was asked did certainly not do it, and said when to come back: `seconds` from now (0: did not say)."""
 
     def __init__(self, said: str, seconds: float) -> None:
         super().__init__(said)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from msgspec.structs import replace
+
 from core.adapters import json_log
 from core.domain.orders import Holding
 from core.domain.state import Book
@@ -26,6 +28,7 @@ from core.ports import (
     Market,
     Missing,
     ModelStore,
+    Notifier,
     Secrets,
     StateStore,
     Unavailable,
@@ -133,8 +136,15 @@ class App:
             lease_s=settings.tick.lease_s,
             patience_s=settings.tick.patience_s,
             vix_every_s=round(settings.vix.refresh_hours * 3600),
+            minutes=self._minutes(book),
+            books=tuple(self.books),
+            limits=settings.account,
             together=together,
         )
+
+    def _minutes(self, book: Book) -> Market | None:
+        """The same market by the minute, where there is one: files and the simulation have bars of one length."""
+        return self._market(replace(book, timeframe="1m")) if self.settings.market.source == "venue" else None
 
     def _market(self, book: Book) -> Market:
         market, venue = self.settings.market, self.settings.venue
@@ -213,12 +223,27 @@ class App:
             sandbox=chosen.sandbox, rules=book.rules,
         )  # fmt: skip
 
-    def _secret(self, name: str) -> str:
+    @cached_property
+    def notifier(self) -> Notifier:
+        """Where a person is told. Raises SettingsError."""
+        if self.settings.alerts.channel == "log":
+            from core.adapters.log_notifier import LogNotifier
+
+            return LogNotifier()
+        from core.adapters.discord_notifier import DiscordNotifier
+
+        url = self._secret("DISCORD_WEBHOOK_URL", "[alerts] channel = discord")
+        try:
+            return DiscordNotifier(url, self.clock)
+        except ValueError as failure:
+            raise SettingsError(f"[alerts] channel = discord: {failure}") from None
+
+    def _secret(self, name: str, what: str = "[exchange] mode = live") -> str:
         """Raises SettingsError: without it there is nothing to start."""
         try:
             value = self.secrets.get(name)
         except (Missing, Unavailable) as failure:
-            raise SettingsError(f"[exchange] mode = live: {failure}") from None
+            raise SettingsError(f"{what}: {failure}") from None
         json_log.redact([value])
         return value
 

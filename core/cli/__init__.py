@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(arguments, 1, "stopped; what was written down stands")
     _print(document if arguments.json else text)
-    return 1 if document.get("outcome") in UNDONE else 0
+    return 1 if document.get("outcome") in UNDONE or document.get("verdict") == "no_go" else 0
 
 
 def _fail(arguments: argparse.Namespace, code: int, message: str) -> int:
@@ -104,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("--days", type=_days, help="how far back (default: what training takes)")
     command("train", "research", "train, judge, and publish or refuse a model", one, time)
     command("tick", "operate", "run one tick now, for the bar that has just closed", one, time)
-    serve = command("serve", "serve", "all functions on one port, with a scheduler: /tick and /train")
+    command("guard", "operate", "look after every book once, as every minute in between", one, time)
+    command("check", "check", "whether all is as it must be before real money is traded: GO or NO-GO", one)
+    serve = command("serve", "serve", "all functions on one port, with a scheduler")
     serve.add_argument("--port", type=_port, help="0: any free one (default: [serve] port)")
     command("status", "operate", "where every book stands")
     for name, text in SWITCHES.items():
@@ -118,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 SWITCHES = {
     "halt": "no orders at all; protective stops stay",
     "reduce": "no new risk; exits go on",
-    "flatten": "close every position at the next tick, then halt",
+    "flatten": "close every position at the next guard or tick, then halt",
     "resume": "trade again",
 }
 

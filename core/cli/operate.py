@@ -84,6 +84,15 @@ def several(answers: list[Document]) -> Document:
     return {**worst, "books": answers}
 
 
+def guard(arguments: Namespace) -> Answer:
+    from core.flows.guard import guard as flow
+
+    app_ = opened(arguments)
+    at, overdue_s = when(app_, arguments), app_.settings.guard.overdue_s
+    answers = each(chosen(app_, arguments), lambda book: flow(app_.world(book.id), book, at, overdue_s))
+    return several(answers), "\n".join(f"{said['book']}: {said['outcome']}: {said['reason']}" for said in answers)
+
+
 def status(arguments: Namespace) -> Answer:
     app_ = opened(arguments)
     document = status_flow(app_.state, app_.books)

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 MAIN = Path(__file__).parents[2] / "main.py"
-FUNCTIONS = ("tick", "train")
+FUNCTIONS = ("tick", "guard", "train", "alert")
 AFTER_CLOSE = timedelta(seconds=5)
 TRAINING = (6, 9)  # Sunday 09:00 UTC, which is 18:00 in Japan
 RETRIES = (30, 60, 120)  # seconds after a 503 or 500, like the scheduler in the cloud
+MINUTE = 60
+EVERY_MINUTE = ("/guard", "/alert")  # the next call comes soon enough: no retries, and no word when nothing was done
 
 
 def serve(arguments: Namespace) -> Answer:
@@ -79,6 +81,8 @@ def jobs(app: App, now: datetime) -> Iterator[tuple[datetime, str, str]]:
     while True:
         ahead = [(_next_close(now, book.timeframe), "/tick", book.id) for book in app.books]
         ahead += [(_next_training(now), "/train", book.id) for book in app.books]
+        ahead += [(_next_minute(now, 30), "/guard", book.id) for book in app.books]  # well away from the tick
+        ahead.append((_next_minute(now, 45), "/alert", ""))
         soonest = min(due for due, _, _ in ahead)
         yield from (job for job in ahead if job[0] == soonest)
         now = soonest
@@ -87,6 +91,10 @@ def jobs(app: App, now: datetime) -> Iterator[tuple[datetime, str, str]]:
 def _next_close(now: datetime, timeframe: str) -> datetime:
     step = seconds(timeframe)
     return moment((int((now - AFTER_CLOSE).timestamp()) // step + 1) * step) + AFTER_CLOSE
+
+
+def _next_minute(now: datetime, second: int) -> datetime:
+    return moment((int(now.timestamp() - second) // MINUTE + 1) * MINUTE + second)
 
 
 def _next_training(now: datetime) -> datetime:
@@ -100,8 +108,9 @@ def _call(url: str, book: str, due: datetime) -> None:
     import urllib3
 
     headers = {"Content-Type": "application/json", "X-CloudScheduler-ScheduleTime": due.isoformat()}
-    body = msgspec.json.encode({"book": book})
-    for wait in (*RETRIES, 0):
+    body = msgspec.json.encode({"book": book}) if book else b""
+    often = url.endswith(EVERY_MINUTE)
+    for wait in (0,) if often else (*RETRIES, 0):
         try:
             reply = urllib3.request("POST", url, body=body, headers=headers, timeout=1800, retries=False)
         except urllib3.exceptions.HTTPError as failure:
@@ -110,7 +119,16 @@ def _call(url: str, book: str, due: datetime) -> None:
         if reply.status not in (500, 503) or not wait:
             break
         time.sleep(wait)
-    print(f"{due:%Y-%m-%d %H:%M} {book}: {_told(reply.status, reply.data)}", file=sys.stderr, flush=True)
+    if not (often and _nothing(reply.status, reply.data)):
+        print(f"{due:%Y-%m-%d %H:%M} {book or 'alert'}: {_told(reply.status, reply.data)}", file=sys.stderr, flush=True)
+
+
+def _nothing(status: int, data: bytes) -> bool:
+    """Whether there was nothing to do, or somebody else was at it."""
+    if status != 200:
+        return status == 503
+    said = msgspec.json.decode(data, type=dict[str, object])
+    return said.get("reason") == "nothing_found" or said.get("told") == 0
 
 
 def _told(status: int, data: bytes) -> str:

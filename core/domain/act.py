@@ -199,7 +199,7 @@ def _next(state: BookState, wanted: Intent) -> Order | None:
         return Order(intent=replace(wanted, id=intent_id(wanted.book, wanted.bar, "stop", attempt), attempt=attempt))
     exits = [order for order in state.orders if (order.intent.leg, order.intent.bar) == ("exit", wanted.bar)]
     attempt = _attempts(state, "exit", wanted.bar)
-    if attempt >= ATTEMPTS + sum(bool(order.filled) for order in exits):  # one that closed a part has not failed
+    if sum(order.status == "refused" for order in exits) >= ATTEMPTS:  # what only got lost may be tried again
         return None
     name = intent_id(wanted.book, wanted.bar, "exit", attempt)
     return Order(intent=replace(wanted, id=name, leg="exit", attempt=attempt, stop=None))

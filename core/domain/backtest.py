@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +15,7 @@ from core.domain.act import Scene, answered, plan, sent
 from core.domain.bars import Bars, Floats, close_time, insane, moment, refusal, seconds, unbroken
 from core.domain.decide import Decision, decide
 from core.domain.fills import PAPER, Account, accept, sight, through
-from core.domain.orders import Answer, Fill
+from core.domain.orders import Answer, Fill, exact
 from core.domain.settle import settle
 from core.domain.state import Book, BookState, conclude, marked, opening, tripped, view
 
@@ -49,15 +50,17 @@ def backtest(
     account = Account(holding=state.holding)
     result = Result([], [], [], [], state)
     run = _sound(bars, book.timeframe)
+    last: Decimal | None = None
     for i in range(first, len(bars)):
         bar = moment(bars.time[i])
         account = through(account, bar, bars.open[i], bars.high[i], bars.low[i], book.rules, book.costs)
         if missed is not None and missed[i]:
             continue
-        shown, now = sight(account, state.open_orders), close_time(bar, book.timeframe)
+        now, price = close_time(bar, book.timeframe), float(bars.close[i])
+        last = exact(price) if 0.0 < price < math.inf else last
+        shown = sight(account, state.open_orders, last)
         state, news = settle(state, shown, book, PAPER, now)
         problem = None if run[i] >= need else refusal(bars[max(0, i - need + 1) : i + 1], bar, need, book.timeframe)
-        price = float(bars.close[i])
         state, trips = tripped(marked(state, price, now), book.policy, now)
         seen = view(
             book, state, bar, "run", None, problem, price, float(p_up[i]), context[i].tolist(), trips, sight=shown

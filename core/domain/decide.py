@@ -20,6 +20,7 @@ Mode = Literal["run", "reduce", "halt", "flatten"]
 MODES: tuple[Mode, ...] = ("run", "reduce", "halt", "flatten")  # in order of severity
 Action = Literal["enter", "exit", "reverse", "hold", "stay_out", "refuse", "halt"]
 Number = float | str | None
+UNREADABLE = "unreadable"  # the breaker that stands for a document that cannot be read
 UNKNOWN = (math.nan,) * 13  # one row of CONTEXT of which nothing is known
 
 
@@ -114,6 +115,8 @@ def decide(view: View, policy: Policy, rules: Rules) -> Decision:
 
 def _allowed(view: View) -> tuple[Mode, str, str]:
     """The mode that switches and breakers give together, which of them says so, and the breaker's sentence."""
+    if unknown := next((trip for trip in view.trips if trip.breaker == UNREADABLE), None):
+        return "halt", "breaker_unreadable", unknown.detail
     worst = max(view.trips, key=lambda trip: MODES.index(trip.level), default=None)
     if worst is None or MODES.index(worst.level) < MODES.index(view.mode):
         return view.mode, f"switch_{view.mode}", ""
@@ -301,7 +304,7 @@ def _intent(view: View, leg: Leg, side: Side, amount: Decimal, stop: Decimal | N
 def effective(switches: Iterable[object]) -> Mode:
     """The mode that a book's switch documents give together: the most severe, and halt when any cannot be read."""
     documents = tuple(switches)
-    if any(_unreadable(document) for document in documents):
+    if not all(readable(document) for document in documents):
         return "halt"
     return severest(tuple(mode_of(document) for document in documents))
 
@@ -320,8 +323,9 @@ def mode_of(switch: object) -> Mode:
     """The mode that a switch document states: absent means run; what cannot be read, or is unknown, means halt."""
     if switch is None:
         return "run"
-    return "halt" if _unreadable(switch) else switch["mode"]  # type: ignore[index]
+    return switch["mode"] if readable(switch) else "halt"  # type: ignore[index]
 
 
-def _unreadable(switch: object) -> bool:
-    return switch is not None and not (isinstance(switch, dict) and switch.get("mode") in MODES)
+def readable(switch: object) -> bool:
+    """Whether a switch document states a mode, or there is none."""
+    return switch is None or (isinstance(switch, dict) and switch.get("mode") in MODES)

@@ -268,11 +268,12 @@ def conclude(state: BookState, bar: datetime, decision: Decision) -> BookState:
 
 
 def pruned(orders: Sequence[Order]) -> tuple[Order, ...]:
-    """The open orders and the last that ended."""
+    """The open orders, the last that ended, and every exit and entry of the newest bar, whose attempts count on."""
     ended = sum(order.ended for order in orders)
+    newest = max((order.intent.bar for order in orders), default=None)
     kept = []
     for order in orders:
         ended -= order.ended
-        if not order.ended or ended < ENDED_KEPT:
+        if not order.ended or ended < ENDED_KEPT or (order.intent.leg in MARKET and order.intent.bar == newest):
             kept.append(order)
     return tuple(kept)

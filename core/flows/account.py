@@ -6,6 +6,7 @@ other book has entered since the others were read: a document that every entry r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,7 +53,7 @@ class Account:
 
     def _exposure(self, name: str, state: BookState | None, bars: Bars) -> Exposure:
         notional = UNKNOWN if state is None else exposed(state)
-        together = correlation(bars, self.bars[name]) if name in self.bars else 1.0
+        together = correlation(bars, self.bars[name]) if name in self.bars else math.nan
         return Exposure(symbol=self.symbols[name], notional=notional, correlation=together)
 
 
@@ -91,7 +92,7 @@ def exposed(state: BookState) -> Decimal:
 
 def judged(state: BookState, account: Account | None, now: datetime) -> tuple[BookState, tuple[Trip, ...]]:
     """The state with the account's equity marked, and the account's breakers that are tripped."""
-    if account is None:
+    if account is None or None in account.states.values():  # what a damaged book holds is not known
         return state, ()
     equity = account.equity(state)
     marks = breakers.mark(state.account, equity, now)

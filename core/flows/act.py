@@ -189,11 +189,15 @@ def _left(standing: Standing) -> str:
 
 
 def _done(standing: Standing, step: Step) -> Standing:
-    """`step` carried out, with what was said to it at once."""
+    """`step` carried out after a last reading of the switches, with what was said to it at once. Raises Unavailable:
+    who cannot read the switches sends nothing."""
     exchange, book = standing.run.world.exchange, standing.book.id
+    if step.act not in ("cancel", "send"):
+        return standing
+    standing = replace(standing, watch=standing.run.world.state.read(watched(book)))
     if step.act == "cancel":
-        exchange.cancel(book, step.orders)
-    if step.act != "send":
+        if orders := _to_take_back(standing, step.orders):
+            exchange.cancel(book, orders)
         return standing
     standing, orders = _still_allowed(standing, step.orders)
     if not orders:
@@ -204,15 +208,17 @@ def _done(standing: Standing, step: Step) -> Standing:
 
 
 def _still_allowed(standing: Standing, orders: Sequence[Order]) -> tuple[Standing, list[Order]]:
-    """Those that may still go by a last reading of the switches; the others have never been placed.
-
-    Raises Unavailable: who cannot read the switches sends nothing."""
-    watch = standing.run.world.state.read(watched(standing.book.id))
-    standing = replace(standing, watch=watch)
+    """Those that may still go by the last reading of the switches; the others have never been placed."""
     mode = standing.mode
     dropped = {order.intent.id for order in orders if not permits(mode, order.intent.leg)}
     state = withheld(standing.state, dropped, f"the switch says {mode}") if dropped else standing.state
     return replace(standing, state=state), [order for order in orders if order.intent.id not in dropped]
+
+
+def _to_take_back(standing: Standing, orders: Sequence[Order]) -> list[Order]:
+    """Without the stop of a position, where nothing may be sent in its place."""
+    bare = standing.mode == "halt" and standing.state.holding.position
+    return [order for order in orders if not (bare and order.intent.leg == "stop")]
 
 
 def _look(standing: Standing, bars: Bars, wait_s: float) -> Standing:
@@ -267,6 +273,8 @@ def _finish(standing: Standing) -> Document:
 
 
 def _answer(standing: Standing) -> Document:
+    if standing.record.get("answered"):  # the tick's own words stand; what came later is in fills, trades and venue
+        return dict(standing.record["answer"])
     state, said = standing.state, dict(standing.record["answer"])
     mine = [order for order in state.orders if order.intent.bar == standing.run.bar and order.intent.leg != "stop"]
     dropped = [order for order in mine if order.status == "never_placed" and not _replaced(order, mine)]

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 import numpy as np
 from msgspec import ValidationError
 
+from core.domain.act import unprotected
 from core.domain.alerts import Message
 from core.domain.bars import Bars, bar_before, close_time, empty, epoch
 from core.domain.daily import as_of
@@ -227,7 +228,9 @@ def _others(facts: Facts) -> Decimal:
 
 
 def _position(facts: Facts) -> Judged:
-    return findings.position(facts.standing().state, facts.sight())
+    standing = facts.standing()
+    bare = unprotected(standing.state, standing.book, facts.world.exchange.traits)
+    return findings.position(standing.state, facts.sight(), bare)
 
 
 def _breakers(facts: Facts) -> Judged:

@@ -132,8 +132,8 @@ def balance(free: Decimal | None, capital: Decimal, position: Decimal) -> Judged
     return "go", f"{free:f} is free, and sizes are reckoned from {capital:f}"
 
 
-def position(state: BookState, sight: Sight) -> Judged:
-    """`state`: once what the venue shows has been taken in."""
+def position(state: BookState, sight: Sight, bare: bool) -> Judged:
+    """`state`: once what the venue shows has been taken in; `bare`: a position stands without its stop."""
     ours, known = expected(state), {order.order_id for order in state.orders if order.order_id}
     judged: list[Judged] = []
     if state.trouble:
@@ -146,6 +146,8 @@ def position(state: BookState, sight: Sight) -> Judged:
     strange = [order.order_id for order in sight.orders if order.status == "open" and order.order_id not in known]
     if strange:
         judged.append(("no_go", f"open orders that are not the book's, cancel them: {', '.join(strange[:5])}"))
+    if bare:
+        judged.append(("conditional", f"a position of {ours:f} stands without a stop: the next tick places one"))
     return joined(judged or [("go", f"book and venue both say {ours:f}, and no order is in doubt")])
 
 
@@ -234,17 +236,16 @@ def limits(policy: Policy, rules: Rules) -> Judged:
 
 def stage(policy: Policy) -> Judged:
     stages, now = policy.capital_stages, policy.stage
+    told = ", ".join(f"{capital:f}" for capital in stages)
     if not stages:
         return "conditional", "[policy] capital_stages is empty: sizes grow with the equity, whatever it becomes"
-    if not all(capital > 0 for capital in stages):
-        return "no_go", "[policy] capital_stages has one that is not above 0: nothing could be bought at it"
-    told = ", ".join(f"{capital:f}" for capital in stages)
-    if now > len(stages):
-        return "conditional", f"[policy] stage is {now} of {len(stages)} ({told}): the last one counts"
-    if list(stages) != sorted(stages):
-        return "conditional", f"[policy] capital_stages do not rise: {told}"
+    if now > len(stages) or list(stages) != sorted(set(stages)) or stages[0] <= 0:
+        return (
+            "no_go",
+            f"[policy] stage {now} of capital_stages {told}: they must rise from above 0, and have that many",
+        )
     said = f"stage {now} of {len(stages)}: sizes are reckoned from at most {stages[now - 1]:f}"
-    return ("go" if now == 1 else "conditional"), said + ("" if now == 1 else "; a start is made at stage 1")
+    return ("go", said) if now == 1 else ("conditional", f"{said}; a beginning is made at stage 1")
 
 
 def record(state: BookState, bar: datetime, timeframe: str) -> Judged:
@@ -262,7 +263,7 @@ def record(state: BookState, bar: datetime, timeframe: str) -> Judged:
 
 def lease(lease_s: int, timeframe: str, traits: Traits) -> Judged:
     """Whether one lease is long enough to clear up an order that was not answered, and shorter than a bar."""
-    needed = 2 * (traits.window_s + LOOK_S * traits.looks) if traits.instant else 0.0
+    needed = 2 * (traits.window_s + LOOK_S * traits.looks)
     if lease_s < needed:
         return (
             "conditional",

@@ -268,7 +268,7 @@ def _died(look: Look) -> bool:
 
 def _resumed(look: Look) -> bool:
     own = look.found[switch_keys(look.book.id)[1]].data
-    return bool(look.before.trouble) and mode_of(own) != "halt"
+    return bool(look.before.trouble) and mode_of(own) in ("run", "reduce")
 
 
 def _acted(look: Look, bar: datetime) -> Document:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from core.domain.decide import MODES, Mode, effective, mode_of, severest
+from core.domain.decide import MODES, UNREADABLE, Mode, effective, mode_of, readable, severest
 from core.domain.risk import Trip, breakers
 from core.flows.claim import breakers_key, plain, switch_keys
 from core.ports import Document, StateStore, Watch, Write
@@ -33,8 +33,13 @@ def switched(book: str, watch: Watch) -> Mode:
 
 
 def allowed(book: str, watch: Watch, tripped: Sequence[Trip], now: datetime) -> Mode:
-    """What switches and breakers say together: `tripped` of the book itself, and what the guard found."""
-    return severest((switched(book, watch), *(trip.level for trip in (*tripped, *found(book, watch, now)))))
+    """What switches and breakers say together: `tripped` of the book itself, and what the guard found. A document that
+    cannot be read means halt, whatever the others say."""
+    trips = (*tripped, *found(book, watch, now))
+    unknown = any(trip.breaker == UNREADABLE for trip in trips) or not all(
+        readable(watch[key].data) for key in switch_keys(book)
+    )
+    return "halt" if unknown else severest((switched(book, watch), *(trip.level for trip in trips)))
 
 
 def found(book: str, watch: Watch, now: datetime) -> tuple[Trip, ...]:
@@ -43,7 +48,7 @@ def found(book: str, watch: Watch, now: datetime) -> tuple[Trip, ...]:
         document = msgspec.convert(watch[breakers_key(book)].data or {}, _Found)
     except msgspec.ValidationError as failure:
         why = f"the document {breakers_key(book)} cannot be read, mend or delete it: {failure}"
-        return (Trip(breaker="unreadable", level="halt", since=now, detail=why),)
+        return (Trip(breaker=UNREADABLE, level="halt", since=now, detail=why),)
     return breakers.active(document.trips, now)
 
 

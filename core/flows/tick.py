@@ -27,6 +27,7 @@ from core.domain.state import Book, BookState, conclude, marked, trip_name, trip
 from core.flows import account, vix, window
 from core.flows.account import Account
 from core.flows.act import Standing, carry_out, cleared, go_on, late
+from core.flows.check import starting
 from core.flows.claim import Tick, book_key, claim, lease, released, state_of, tick_key, watched
 from core.flows.gather import attempt
 from core.flows.outbox import refusal, tripped_alert
@@ -106,9 +107,10 @@ def _fresh(
         partial(live_model, world, book, found[pointer_key(book.id)].data),
         partial(vix.refresh, world.vix, found[vix.KEY].data, at, world.vix_every_s),
         partial(account.beside, world, book, found),
+        partial(starting, world, book),
     ]
     now = world.clock.now()
-    versions, watch, sight, model, daily, beside = results = world.together(
+    versions, watch, sight, model, daily, beside, barred = results = world.together(
         [partial(attempt, call, Exception) for call in calls]
     )
     failures = [result for result in results if isinstance(result, Exception)]
@@ -119,7 +121,7 @@ def _fresh(
         if failures:
             raise failures[0]
         standing = cleared(Standing.first(run, state, sight, watch, now), bars)
-        problem = _late(run) or problem or _barred(standing.sight)
+        problem = _late(run) or problem or barred or _barred(standing.sight)
         problem, model = _usable(model, run, problem)
         gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document, beside)
         standing, step = _decide_and_write_down(gathered)

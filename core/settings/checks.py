@@ -30,6 +30,10 @@ def cautions(settings: Settings) -> list[str]:
             "[exchange] mode = live with [tick] max_lateness_s = 0: a tick of any age may open a position",
         ),
         (
+            len({book.symbol.partition("/")[2] for book in settings.books}) > 1,
+            "[[books]] in more than one quote currency: [account] adds them up as if they were one",
+        ),
+        (
             not settings.vix.sources,
             "[vix] sources is empty: every decision is made with the VIX unknown, at a higher threshold",
         ),
@@ -113,11 +117,20 @@ def _policy(book: Book, settings: Settings) -> list[tuple[bool, str]]:
     policy, most = book.policy, settings.rules.leverage
     rising = [
         ("threshold_min", "threshold", "threshold_max"),
-        ("volatility_low", "volatility_high"),
+        ("volatility_low", "volatility_high", "crisis_volatility"),
         ("performance_low", "performance_high"),
         ("vix_calm", "vix_risk_off", "vix_panic"),
     ]
+    stages = list(policy.capital_stages)
     return [
+        (
+            stages != sorted(set(stages)) or bool(stages and stages[0] <= 0),
+            f"book {book.id}: [policy] capital_stages must be above 0 and each more than the one before",
+        ),
+        (
+            policy.stage > max(len(stages), 1),
+            f"book {book.id}: [policy] stage = {policy.stage}, and capital_stages has {len(stages)}",
+        ),
         *(
             (not _rises(policy, keys), f"book {book.id}: {_say(policy, keys)}: each must be at most the next")
             for keys in rising

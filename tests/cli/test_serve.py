@@ -52,7 +52,7 @@ def test_it_serves_the_functions_and_stops_when_told(tmp_path: Path) -> None:
         )
         assert urllib3.request("GET", f"{url}/tick", retries=False, timeout=60).status == 405
         nowhere = urllib3.request("POST", f"{url}/nowhere", retries=False, timeout=60)
-        assert (nowhere.status, b"/tick, /train" in nowhere.data) == (404, True)
+        assert (nowhere.status, b"/tick, /guard, /train, /alert" in nowhere.data) == (404, True)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 0
@@ -86,8 +86,9 @@ BOOKS = '[{id = "h", symbol = "BTC/JPY"}, {id = "q", symbol = "BTC/JPY", timefra
 
 
 def scheduled(folder: Path, now: datetime, count: int, **more: str) -> list[tuple[datetime, str, str]]:
+    """The next ticks and trainings."""
     made: App = app(None, settings(folder, **more))
-    return list(islice(jobs(made, now), count))
+    return list(islice((job for job in jobs(made, now) if job[1] in ("/tick", "/train")), count))
 
 
 def test_each_book_ticks_seconds_after_each_of_its_closes(tmp_path: Path) -> None:
@@ -101,6 +102,15 @@ def test_a_close_whose_seconds_are_not_over_is_still_due(tmp_path: Path) -> None
     second = datetime(2024, 5, 1, 13, 0, tzinfo=UTC)
     dues = [scheduled(tmp_path, second + timedelta(seconds=s), 1)[0][0] for s in (0, 4, 5, 6)]
     assert [f"{due:%H:%M:%S}" for due in dues] == ["13:00:05", "13:00:05", "14:00:05", "14:00:05"]
+
+
+def test_guard_and_alerts_run_every_minute_away_from_the_tick(tmp_path: Path) -> None:
+    now = datetime(2024, 5, 1, 12, 59, 50, tzinfo=UTC)
+    made: App = app(None, settings(tmp_path, HOURHAND__BOOKS=BOOKS))
+    found = [(f"{due:%H:%M:%S}", path, book) for due, path, book in islice(jobs(made, now), 6)]
+    assert found[:2] == [("13:00:05", "/tick", "h"), ("13:00:05", "/tick", "q")]
+    minute = [("13:00:30", "/guard", "h"), ("13:00:30", "/guard", "q"), ("13:00:45", "/alert", "")]
+    assert found[2:] == [*minute, ("13:01:30", "/guard", "h")]
 
 
 def test_every_book_is_trained_on_sunday_morning_and_only_then(tmp_path: Path) -> None:

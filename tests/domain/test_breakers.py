@@ -271,6 +271,7 @@ def test_stops_stay_tripped_for_their_hours_also_when_the_first_has_left_the_win
     [
         ([-0.002] * 5, ["low_profit"]),
         ([-0.002] * 4 + [-0.001999], []),
+        ([-0.0012] * 4 + [-0.0052], ["low_profit"]),  # exactly, as decimals
         ([-0.02] * 4, []),
         ([-0.02, 0.002, 0.002, 0.002, 0.004], ["low_profit"]),
         ([-0.02, 0.002, 0.002, 0.002, 0.0041], []),

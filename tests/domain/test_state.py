@@ -231,8 +231,8 @@ def test_it_waits_for_what_should_have_been_clear(changes: dict[str, Any], waits
 
 
 def test_of_the_orders_that_ended_the_last_are_kept_and_of_the_others_all() -> None:
-    orders = [order("filled", f"f{i}") for i in range(20)]
-    orders[3:3] = [order("acknowledged", "open")]
+    orders = [order("filled", f"f{i}", leg="stop") for i in range(20)]
+    orders[3:3] = [order("acknowledged", "open", leg="stop")]
     kept = [each.intent.id for each in pruned(orders)]
     assert kept == ["open", *(f"f{i}" for i in range(20 - ENDED_KEPT, 20))]
     many_open = [order("unknown", f"u{i}") for i in range(20)]
@@ -242,6 +242,13 @@ def test_of_the_orders_that_ended_the_last_are_kept_and_of_the_others_all() -> N
 
 def made(gain: int) -> Result:
     return Result(closed=BAR, pnl=Decimal(gain), share=gain / 10000)
+
+
+def test_how_often_a_bar_was_left_is_never_forgotten_while_it_is_the_newest() -> None:
+    """Else an exit of it could get an id that was used already."""
+    exits = [order("refused", f"e{i}", leg="exit") for i in range(3)]
+    stops = [order("cancelled", f"s{i}", leg="stop") for i in range(40)]
+    assert [each.intent.id for each in pruned([*exits, *stops])][:4] == ["e0", "e1", "e2", "s32"]
 
 
 # --- what the decision looks at -------------------------------------------------------------------------------------

@@ -12,11 +12,12 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from core.ports import Unavailable
 from tests.emulators import firestore
 from tests.races.race import Race, Told, Track, Wish, wish
 
@@ -27,40 +28,57 @@ TELL = 3  # races that are told
 def main() -> int:
     chosen = _chosen()
     logging.disable(logging.WARNING)
-    told: list[Told] = []
+    told: list[Told | None] = []
     seeds, start = range(chosen.seed, chosen.seed + chosen.races), time.monotonic()
     try:
         for lap in range(0, len(seeds), LAP):
             with firestore() as emulator:
                 told += raced([wish(seed) for seed in seeds[lap : lap + LAP]], Track(emulator), chosen.workers)
-            wrong = sum(bool(each.verdict.wrong) for each in told)
-            _say(f"{len(told)} races, {wrong} lost, {time.monotonic() - start:.0f} s")
+            _say("\n".join(figures(told, time.monotonic() - start)) + "\n")
     except pytest.skip.Exception as missing:
         _say(str(missing))
         return 2
     _say(report(told, time.monotonic() - start))
-    return 1 if any(each.verdict.wrong for each in told) else 0
+    return 1 if any(each.verdict.wrong for each in told if each) else 0
 
 
-def raced(wishes: Iterable[Wish], track: Track, workers: int) -> list[Told]:
+def raced(wishes: Iterable[Wish], track: Track, workers: int) -> list[Told | None]:
+    """None: no race, since the emulator did not answer."""
     with ThreadPoolExecutor(workers) as threads:
-        return list(threads.map(lambda each: Race(each, track).run(), wishes))
+        return list(threads.map(lambda each: _run(Race(each, track)), wishes))
 
 
-def report(told: list[Told], seconds: float) -> str:
+def _run(race: Race) -> Told | None:
+    try:
+        return race.run()
+    except Unavailable:
+        return None
+
+
+def figures(raced: Sequence[Told | None], seconds: float) -> list[str]:
+    told = [each for each in raced if each]
     counts: Counter[str] = sum((each.verdict.counts for each in told), Counter())
-    lost = [each for each in told if each.verdict.wrong]
     said = [sentence for each in told for sentence in each.verdict.wrong]
+    intents, orders = (sum(sentence.startswith(kind) for sentence in said) for kind in ("intent:", "order:"))
+    rows = {
+        "races in which the flip came during the tick": sum(each.came for each in told),
+        "close: between an order's deciding reading and its sending": sum(each.verdict.close for each in told),
+        **{name: counts[name] for name in ("intents committed", "orders sent")},
+        **{f"orders {name}": counts[name] for name in STOPPED},
+        "positions without a stop when the raced tick was over": sum(each.bare for each in told),
+        "intents committed after the flip, or against it": intents,
+        "orders sent after a last reading that forbade them, or without one": orders,
+        "other violations": len(said) - intents - orders,
+    }
+    head = f"{len(told)} races in {seconds:.0f} s ({len(told) / seconds:.1f}/s), {len(raced) - len(told)} void"
+    return [head, *(f"  {number:>6}  {name}" for name, number in rows.items())]
+
+
+def report(raced: Sequence[Told | None], seconds: float) -> str:
+    told = [each for each in raced if each]
+    lost = [each for each in told if each.verdict.wrong]
     lines = [
-        f"{len(told)} races in {seconds:.0f} s ({len(told) / seconds:.1f}/s); the flip came during the tick in "
-        f"{sum(each.came for each in told)}, in {sum(each.verdict.close for each in told)} of them between an order's "
-        "last reading before the decision and its sending",
-        *(f"  {counts[name]:>6}  {name}" for name in ("intents committed", "orders sent")),
-        *(f"  {counts[name]:>6}  orders {name}" for name in STOPPED),
-        f"  {sum(each.bare for each in told):>6}  positions without a stop when the raced tick was over",
-        f"  {_count(said, 'intent:'):>6}  intents committed after the flip, or against it",
-        f"  {_count(said, 'order:'):>6}  orders sent after a last reading that forbade them, or without one",
-        f"  {len(said) - _count(said, 'intent:') - _count(said, 'order:'):>6}  other violations",
+        *figures(raced, seconds),
         *_table("flipped to", Counter(f"{each.wish.what} ({each.wish.scope})" for each in told)),
         *_table("ticks ended (raced, next)", Counter(", ".join(each.answers) for each in told)),
     ]
@@ -70,10 +88,6 @@ def report(told: list[Told], seconds: float) -> str:
 
 
 STOPPED = ("caught by the commit", "caught by the last reading", "on the wire")
-
-
-def _count(said: list[str], kind: str) -> int:
-    return sum(sentence.startswith(kind) for sentence in said)
 
 
 def _table(title: str, counts: Counter[str]) -> list[str]:

@@ -107,8 +107,8 @@ class Race:
         scope = {"global": switch_keys(self.book.id)[0], "book": switch_keys(self.book.id)[1]}
         self.target = scope.get(wish.scope, breakers_key(self.book.id))
         project = f"race-{wish.seed}{track.careless}"
-        self.operators = FirestoreState(project, emulator_host=track.emulator)
-        self.recorder = Recorder(FirestoreState(project, emulator_host=track.emulator), self.log, self.target)
+        self.operators, its = (FirestoreState(project, emulator_host=track.emulator, timeout=60) for _ in range(2))
+        self.recorder = Recorder(its, self.log, self.target)
         self.clock = FixedClock(BAR)
         self.desk = Desk(ModelVenue(A, Random(wish.seed)), self.log, self.clock)
         state: StateStore = Forgetful(self.recorder, track.careless) if track.careless else self.recorder

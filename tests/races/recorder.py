@@ -95,7 +95,7 @@ class Operator:
 
     def _wait(self) -> None:
         if not self.done.wait(PATIENCE_S):
-            raise AssertionError("the flip was not acknowledged")
+            raise Unavailable("the flip was not acknowledged")
 
 
 class Recorder:

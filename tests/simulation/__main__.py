@@ -44,7 +44,7 @@ def report(total: Tally, seconds: float) -> str:
     covered = len(POINTS) - len(total.uncovered)
     lines = [
         f"{total.histories} histories, {total.ticks} ticks in {seconds:.0f} s: {total.ticks / seconds:.0f} ticks/s; "
-        f"{total.switches} turns of two invocations at once",
+        f"{total.guards} guards between them, {total.switches} turns of two invocations at once",
         f"one core here adds {_additions():.1f} million integers a second in a plain loop",
         f"crash points: {covered} of {len(POINTS)} covered",
         *(f"  not covered: {call}, {fault}" for call, fault in total.uncovered),

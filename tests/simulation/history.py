@@ -18,13 +18,14 @@ from core.domain.decide import Foresight
 from core.domain.forecast import Model
 from core.domain.orders import ZERO, Side
 from core.domain.state import Book
+from core.flows.guard import guard
 from core.flows.tick import tick
 from core.flows.window import needed
-from core.ports import Document, Unavailable, Write
+from core.ports import Document, Unavailable, World, Write
 from tests.simulation import market
 from tests.simulation.faults import Crash, Luck, Told
 from tests.simulation.invariants import Audit
-from tests.simulation.setting import Delivery, Flip, Stranger, drawn
+from tests.simulation.setting import Delivery, Flip, Stranger, Watch, drawn
 from tests.simulation.store import Documents
 from tests.simulation.turns import HOUR, SECOND, Time, Turns, moment
 from tests.simulation.venue import Venue
@@ -32,6 +33,7 @@ from tests.simulation.world import Scene, go_live, world
 
 QUIET = 6  # bars at the end during which nothing fails
 RETRIES = 3
+ALONE = 6  # runs within which a guard by itself closes a position
 CALM = (0.008, 1.0, 0.0, 18.0, 0.0, 0.004, 0.0, 20.0, 0.05, 0.05, 0.05, 0.06)  # the rest of CONTEXT
 
 
@@ -50,7 +52,7 @@ class History:
 
     def __init__(self, wish: Wish) -> None:
         self.wish, self.setting = wish, drawn(wish.seed, wish.venue, wish.bars)
-        self.told, self.ticks, self.outcomes = Told(), 0, Counter[str]()
+        self.told, self.ticks, self.guards, self.outcomes = Told(), 0, 0, Counter[str]()
         time, documents = Time(market.opens(self.setting.first)), Documents()
         book = self.setting.book
         venue = Venue(time, self.setting.quirks, book.rules, book.policy.capital, Random(wish.seed ^ 7))
@@ -69,12 +71,17 @@ class History:
         for stranger in self.setting.strangers:
             if self._wanted(stranger.name):
                 self._trades(stranger)
-        due = [(each.at, n, each) for n, each in enumerate(self.setting.deliveries) if self._delivered(each)]
+        called: list[Delivery | Watch] = [each for each in self.setting.deliveries if self._delivered(each)]
+        called += [each for each in self.setting.watches if self._wanted(each.name)]
+        due = [(each.at, n, each) for n, each in enumerate(called)]
         heapq.heapify(due)
         count = len(due)
         while due and not self.audit.violations:
             at, _, delivery = heapq.heappop(due)
             self.scene.time.until(at)
+            if isinstance(delivery, Watch):
+                self._watch(delivery)
+                continue
             for again in self._deliver(delivery):
                 count += 1
                 heapq.heappush(due, (again.at, count, again))
@@ -108,19 +115,40 @@ class History:
         name, index = delivery.name, delivery.index
         answers: list[Document] = []
         also = delivery.also if delivery.also is not None and self._wanted(f"{name}r") else None
+        beside = delivery.beside if delivery.beside is not None and self._wanted(f"{name}g") else None
         self._tell(f"{name}: the scheduler calls for the bar of {moment(market.opens(index)):%d %H:%M}")
-        if also is None:
-            answers.append(self._invoke(name, index))
-        else:
+        start = self.scene.time.now + max(-(beside or 0), 0)
+        jobs: list[tuple[int, Callable[[], None]]] = [(start, lambda: answers.append(self._invoke(name, index)))]
+        if also is not None:
             self._tell(f"  and in another region as well, {also} ms later [{name}r]")
-            start = self.scene.time.now
-            jobs: list[tuple[int, Callable[[], None]]] = [
-                (start, lambda: answers.append(self._invoke(name, index))),
-                (start + also, lambda: answers.append(self._insist(f"{name}r", index))),
-            ]
-            self.scene.turns.run(jobs)
+            jobs.append((start + also, lambda: answers.append(self._insist(f"{name}r", index))))
+        if beside is not None:
+            self._tell(f"  and a guard runs {beside} ms later [{name}g]")
+            jobs.append((start + beside, lambda: self._guard(f"{name}g")))
+        self._at_once(jobs)
         failed = all(answer["outcome"] in ("busy", "crashed", "500") for answer in answers)
         return self._again(delivery) if failed else []
+
+    def _at_once(self, jobs: Sequence[tuple[int, Callable[[], None]]]) -> None:
+        if len(jobs) == 1:
+            jobs[0][1]()
+        else:
+            self.scene.turns.run(jobs)
+
+    def _watch(self, watch: Watch) -> None:
+        """Calls the guard, or two at once."""
+        name = watch.name
+        if watch.vanish and self._wanted(f"{name}v"):
+            self._tell(f"somebody takes back every stop [{name}v]")
+            self.scene.venue.vanish()
+            self.scene.time.until(self.scene.time.now + 30 * SECOND)
+        self._tell(f"{name}: the guard is called")
+        start = self.scene.time.now
+        jobs: list[tuple[int, Callable[[], None]]] = [(start, lambda: self._guard(name))]
+        if watch.also is not None and self._wanted(f"{name}r"):
+            self._tell(f"  and another one, {watch.also} ms later [{name}r]")
+            jobs.append((start + watch.also, lambda: self._guard(f"{name}r")))
+        self._at_once(jobs)
 
     def _insist(self, name: str, index: int) -> Document:
         """While another one holds the book, it is called again, and may find that one asleep."""
@@ -144,29 +172,45 @@ class History:
     # -- one invocation
 
     def _invoke(self, name: str, index: int) -> Document:
-        draw = Random(f"{self.wish.seed} {name}")
-        rate = 0.0 if self._quiet else self.setting.rate
-        luck = Luck(name, draw, rate, self.scene.turns, self.told, self.wish.only)
-        luck.lost, luck.dozes = (0.0, 0.0) if self._quiet else (self.setting.lost, self.setting.dozes)
-        warm = draw.random() < 0.99
         at = moment(market.opens(index + 1) + 5 * SECOND)
         self.ticks += 1
+        answer = self._called(name, "", lambda world: tick(world, self.setting.book, at))
+        reason = answer["reason"] if len(answer["reason"]) < 30 else "…"
+        self.outcomes[f"{answer['outcome']} {reason}"] += 1
+        self._tell(f"  → {answer['outcome']}: {answer['reason']}, {answer.get('orders') or 'no orders'} ({name})")
+        if not self.scene.turns.several:
+            self._check(answer)
+        return answer
+
+    def _guard(self, name: str) -> None:
+        at = moment(self.scene.time.now)
+        self.guards += 1
+        answer = self._called(name, "guard ", lambda world: guard(world, self.setting.book, at))
+        needs = ", ".join(dict.fromkeys(need.partition(" ")[0] for need in answer.get("needs", ())))
+        self.outcomes[f"guard {answer['outcome']} {needs}"] += 1
+        self._tell(f"  → guard {answer['outcome']}: {answer['reason']} ({name})")
+        if not self.scene.turns.several and "left to" not in answer["reason"]:
+            self._check(answer)
+
+    def _called(self, name: str, actor: str, flow: Callable[[World], Document]) -> Document:
+        """What one invocation answers, whatever befalls it."""
+        draw = Random(f"{self.wish.seed} {name}")
+        rate = 0.0 if self._quiet else self.setting.rate * (3 if actor else 1)  # a guard seldom has anything to do
+        luck = Luck(name, draw, rate, self.scene.turns, self.told, self.wish.only)
+        luck.lost, luck.dozes = (0.0, 0.0) if self._quiet else (self.setting.lost, self.setting.dozes)
+        luck.actor = actor
+        warm = draw.random() < 0.99
         self._disturbed, self._commits = 0, 0
         try:
-            answer = tick(world(self.scene, luck, self._foresee, warm, self._owner), self.setting.book, at)
+            answer = flow(world(self.scene, luck, self._foresee, warm, self._owner))
         except Crash:
             answer = {"outcome": "crashed", "reason": "the process died"}
         except Unavailable as failure:
             answer = {"outcome": "500", "reason": str(failure)}
         except Exception as bug:
             answer = {"outcome": "500", "reason": repr(bug)}
-            self.audit.wrong(f"the tick raised {bug!r}")
+            self.audit.wrong(f"the {actor or 'tick '}raised {bug!r}")
         self._disturbed += luck.struck
-        reason = answer["reason"] if len(answer["reason"]) < 30 else "…"
-        self.outcomes[f"{answer['outcome']} {reason}"] += 1
-        self._tell(f"  → {answer['outcome']}: {answer['reason']}, {answer.get('orders') or 'no orders'} ({name})")
-        if not self.scene.turns.several:
-            self._check(answer)
         return answer
 
     def _committed(self, writes: Sequence[Write]) -> None:
@@ -194,9 +238,10 @@ class History:
     def _check(self, answer: Document) -> None:
         """After an invocation that did a tick's work and met with nothing, book and venue must agree."""
         scene, quirks = self.scene, self.setting.quirks
-        if self._disturbed or not self._commits or not quirks.honest or not quirks.traits.instant:
+        looked = self._commits or answer.get("looked")
+        if self._disturbed or not looked or not quirks.honest or not quirks.traits.instant:
             return
-        if answer["outcome"] in ("busy", "crashed", "500", "superseded"):
+        if answer["outcome"] in ("busy", "crashed", "500", "superseded", "failed"):
             return
         shown = scene.time.now - 6 * SECOND  # what the last look may have shown
         before = [position for at, position in scene.venue.positions if at <= shown][-1:]
@@ -239,9 +284,14 @@ class History:
         self._flip(Flip("", 0, "btc", "run"))
 
     def _flatten(self, following: int) -> None:
-        """At the very end the operator flattens: within two bars nothing is left."""
+        """At the very end the operator flattens: within two bars nothing is left; or within a few runs of a guard."""
         self._flip(Flip("", 0, "global", "flatten"))
-        for index in (following, following + 1):
+        alone = self.setting.quirks.traits.instant and Random(self.wish.seed ^ 5).random() < 0.5
+        if alone:
+            for minute in range(ALONE):
+                self.scene.time.until(market.opens(following) + (10 + minute) * 60 * SECOND)
+                self._guard(f"q{following}g{minute}")
+        for index in (following, following + 1)[: 0 if alone else 2]:
             self.scene.time.until(market.opens(index + 1) + 5 * SECOND)
             self._tell(f"quiet: the scheduler calls for the bar of {moment(market.opens(index)):%d %H:%M}")
             self._invoke(f"q{index}", index)

@@ -63,6 +63,8 @@ class Audit:
         by_room = {write.key.partition("/")[0]: write.data or {} for write in writes}
         told = {write.key.partition("/")[2]: write.data or {} for write in writes if write.key.startswith("outbox/")}
         self.told |= told
+        self._kept(writes)
+        self._tripped(by_room, told)
         if "paper" in by_room:
             self._paper(msgspec.convert(by_room["paper"], Account))
         self._operated(writes)
@@ -80,6 +82,27 @@ class Audit:
                 self._sent(after, by_room.get("books", {}))
                 self._lost(after, told, writes)
                 self.believed = after
+
+    def _kept(self, writes: Sequence[Write]) -> None:
+        """What was decided stays so, and what was answered, too, once the tick is over."""
+        for write in writes:
+            before = self.documents.versioned(write.key).data if write.key.startswith("ticks/") else None
+            after = write.data or {}
+            if before and before["decision"] != after.get("decision"):
+                self.wrong("a decision was written over")
+            if before and before["phase"] == "done" and before["answer"] != after.get("answer"):
+                self.wrong("an answer that had been given was written over")
+
+    def _tripped(self, by_room: dict[str, Document], told: dict[str, Document]) -> None:
+        """A breaker that the guard finds is told of in the same breath."""
+        if "breakers" not in by_room:
+            return
+        stored = (self.documents.versioned("breakers/btc").data or {}).get("trips", [])
+        now, known = moment(self.venue.time.now), {trip["breaker"] for trip in stored}
+        new = {trip["breaker"] for trip in by_room["breakers"].get("trips", [])} - known
+        untold = [name for name in new if not any(f"-breaker-book-{name}-" in key for key in told)]
+        if untold:
+            self.wrong(f"breakers tripped at {now:%d %H:%M} and nobody is told of it: {untold}")
 
     def _operated(self, writes: Sequence[Write]) -> None:
         for write in writes:
@@ -123,9 +146,7 @@ class Audit:
         if foreign := [name for name in new if real[name].order_id in self.venue.strangers and not self._alike(after)]:
             self.wrong(f"fills were booked that are somebody else's: {foreign}")
         self.booked |= set(new)
-        untold = [name for name in new if not any(key.endswith(f"-{name}") for key in told)]
-        if untold:
-            self.wrong(f"fills were booked that nobody is told of: {untold}")
+        self._told_of(after, new, told)
         done = [real[name] for name in new]
         position = sum((each.amount if each.side == "buy" else -each.amount for each in done), ZERO)
         if after.holding.position - before.holding.position != position:
@@ -133,6 +154,17 @@ class Audit:
         spent = sum(((e.amount if e.side == "buy" else -e.amount) * e.price + e.fee + e.interest for e in done), ZERO)
         if abs(_money(after) - _money(before) + spent) > EXACT:
             self.wrong(f"money went from {_money(before)} to {_money(after)}, but the fills {new} cost {spent}")
+
+    def _told_of(self, after: BookState, new: Sequence[str], told: dict[str, Document]) -> None:
+        """Each execution that opens is told of, and each trade that it closes."""
+        legs = {order.order_id: order.intent.leg for order in after.orders if order.order_id}
+        real = self.executions()
+        opening = [name for name in new if (legs.get(real[name].order_id) or _cause(name)) == "entry"]
+        untold = [name for name in opening if not any(key.endswith(f"-{name}") for key in told)]
+        if untold:
+            self.wrong(f"fills were booked that nobody is told of: {untold}")
+        if after.closed > self.believed.closed and not any("-trade-" in key for key in told):
+            self.wrong(f"{after.closed - self.believed.closed} trades closed, and nobody is told of it")
 
     def _alike(self, after: BookState) -> bool:
         """Whether a stranger's order that the book took for its own is like it in all that the venue shows."""
@@ -206,7 +238,12 @@ class Audit:
         for key in ("switches/global", "switches/btc"):
             data = self.documents.versioned(key).data
             modes.append("run" if data is None else str(data.get("mode")))
-        return max(modes, key=SEVERITY.index) if set(modes) <= set(SEVERITY) else "halt"
+        if not set(modes) <= set(SEVERITY):
+            return "halt"
+        now = moment(self.venue.time.now)
+        trips = (self.documents.versioned("breakers/btc").data or {}).get("trips", [])
+        modes += [trip["level"] for trip in trips if trip.get("until") is None or trip["until"] > now]
+        return max(modes, key=SEVERITY.index)
 
     def _own(self) -> str:
         data = self.documents.versioned("switches/btc").data
@@ -312,6 +349,11 @@ class Audit:
         stored = self.documents.versioned("paper/btc").data
         holding = msgspec.convert(stored, Account).holding if stored else opening(self.book).holding
         return holding.position, holding.cash - holding.position * holding.average_price
+
+
+def _cause(name: str) -> str:
+    """What a fill of the paper exchange was, by its name."""
+    return re.sub(r"\d.*", "", name)
 
 
 def _money(state: BookState) -> Decimal:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -30,17 +31,37 @@ class Port:
     def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
         names = {order.order_id for order in orders if order.order_id} | {order.intent.id for order in orders}
         nameless = any(not order.order_id for order in orders)  # then what was executed is asked about by its id
-        return self._luck.call("look", lambda: self._venue.show(frozenset(names), nameless))
+        with self._counted():
+            return self._luck.call("look", lambda: self._venue.show(frozenset(names), nameless))
 
     def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
-        return [self._send(order) for order in orders]
+        answers = []
+        for order in orders:
+            start = self._turns.time.now
+            answers.append(self._send(order))
+            self._count(start, answers[-1].outcome == "unknown")
+        return answers
 
     def cancel(self, book: str, orders: Sequence[Order]) -> None:
         for order in orders:
-            self._luck.call("cancel", partial(self._venue.cancel, order.order_id))
+            with self._counted():
+                self._luck.call("cancel", partial(self._venue.cancel, order.order_id))
 
     def calls(self) -> Calls:
-        return Calls()
+        return self._venue.calls
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        start, failed = self._turns.time.now, 1
+        try:
+            yield
+            failed = 0
+        finally:
+            self._count(start, failed)
+
+    def _count(self, start: int, failed: int) -> None:
+        calls, took = self._venue.calls, (self._turns.time.now - start) / SECOND
+        self._venue.calls = Calls(calls.made + 1, calls.failed + failed, (*calls.took, took)[-64:])
 
     def vet(self) -> Vetting:
         return Vetting(withdraw=False, skew_s=0.0)

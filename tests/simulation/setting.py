@@ -35,11 +35,13 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Watch:
-    """The guard is called at `at`; `also`: a second one is, so much later."""
+    """The guard is called at `at`; `also`: a second one is, so much later. `vanish`: just before, somebody takes back
+    the stops that rest."""
 
     name: str
     at: int
     also: int | None = None
+    vanish: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Setting:
     deliveries: tuple[Delivery, ...]
     flips: tuple[Flip, ...]
     strangers: tuple[Stranger, ...]
+    watches: tuple[Watch, ...] = ()
 
 
 def drawn(seed: int, venue: str = "", bars: int = 0) -> Setting:
@@ -94,9 +97,9 @@ def drawn(seed: int, venue: str = "", bars: int = 0) -> Setting:
     )
     regions = draw.choice([0.0, 0.0, 0.0, 0.5])
     deliveries = _deliveries(Random(draw.random()), first, count, regions)
-    often = watching.choice([0.0, 0.5, 2.0])
+    often = watching.choice([0.0, 0.0, 0.4, 1.0])
     deliveries = _beside(watching, deliveries, often)
-    watches = _watches(watching, first, count, often)
+    watches = _watches(watching, deliveries, often)
     flips = _flips(Random(draw.random()), deliveries)
     strangers = _strangers(Random(draw.random()), deliveries) if quirks.traits.instant else ()
     bars = min(bars or count, count)
@@ -136,7 +139,7 @@ def _book(draw: Random, name: str) -> Book:
 
 
 def _policy(draw: Random, changes: dict[str, Any]) -> Policy:
-    """Mostly without breakers, which keep a book from trading; else with all of them, and one that is easily tripped."""
+    """Mostly without breakers, which keep a book from trading; else with all of them, one of which trips easily."""
     if draw.random() < 0.75:
         return plain_policy(**changes)
     level: Level = draw.choice(["reduce", "halt", "flatten"])
@@ -146,19 +149,19 @@ def _policy(draw: Random, changes: dict[str, Any]) -> Policy:
 def _beside(draw: Random, deliveries: tuple[Delivery, ...], often: float) -> tuple[Delivery, ...]:
     """Some of them with a guard that runs at the same time."""
     return tuple(
-        replace(each, beside=draw.randrange(-4 * SECOND, 12 * SECOND)) if draw.random() < often / 6 else each
+        replace(each, beside=draw.randrange(-4 * SECOND, 12 * SECOND)) if draw.random() < often / 5 else each
         for each in deliveries
     )
 
 
-def _watches(draw: Random, first: int, count: int, often: float) -> tuple[Watch, ...]:
-    """Calls of the guard between the ticks, `often` in each bar on average: now and then minute by minute."""
+def _watches(draw: Random, deliveries: tuple[Delivery, ...], often: float) -> tuple[Watch, ...]:
+    """Calls of the guard some minutes after a tick, `often` after each: now and then minute by minute."""
     made: list[Watch] = []
-    for number in range(count):
-        start = market.opens(first + number + 1) + draw.randrange(60) * 60 * SECOND
-        for minute in range(draw.choice([0, 1, 1, 2]) if draw.random() < often / 2 else 0):
-            also = draw.randrange(4 * SECOND) if draw.random() < 0.15 else None
-            made.append(Watch(f"g{number}m{minute}", start + minute * 60 * SECOND, also))
+    for number, delivery in enumerate(deliveries):
+        start = delivery.at + draw.choice([20, 60, 150, 180, 600, 2400]) * SECOND
+        for minute in range(draw.choice([1, 1, 3]) if draw.random() < often / 2 else 0):
+            also = draw.randrange(4 * SECOND) if draw.random() < 0.3 else None
+            made.append(Watch(f"g{number}m{minute}", start + minute * 60 * SECOND, also, draw.random() < 0.2))
     return tuple(sorted(made, key=lambda watch: watch.at))
 
 

@@ -16,9 +16,9 @@ from tests.simulation.history import History, Wish, played
 BATCH = 10
 # Every call of a tick to the outside: each must have been the last one of some invocation, before it was carried out
 # and after.
-CALLS = (
+TICKS = (
     "read books+models+series+ticks+windows",
-    "read switches",
+    "read breakers+switches",
     "read books",
     "commit claim",
     "commit release",
@@ -37,6 +37,27 @@ CALLS = (
     "paper read paper",
     "paper commit paper",
 )
+# And every call of a guard.
+GUARDS = (
+    "read books+breakers+guards+switches",
+    "read ticks+windows",
+    "read breakers+switches",
+    "read books",
+    "minutes",
+    "look",
+    "commit guard",
+    "commit guard trips",
+    "commit claim",
+    "commit release",
+    "commit tick decided",
+    "commit tick done",
+    "cancel",
+    "submit entry",
+    "submit exit",
+    "submit stop",
+    "sleep",
+)
+CALLS = (*TICKS, *(f"guard {call}" for call in GUARDS))
 POINTS = tuple((call, f"crash {side}") for call in CALLS for side in ("before", "after"))
 
 
@@ -46,6 +67,7 @@ class Tally:
 
     histories: int = 0
     ticks: int = 0
+    guards: int = 0
     switches: int = 0
     venues: Counter[str] = field(default_factory=Counter)
     points: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -58,6 +80,7 @@ class Tally:
         quirks = history.setting.quirks
         self.histories += 1
         self.ticks += history.ticks
+        self.guards += history.guards
         self.switches += history.scene.turns.switches
         self.venues[quirks.name + ("" if quirks.honest else ", lags for long")] += 1
         self.points += history.told.points
@@ -71,6 +94,7 @@ class Tally:
     def add(self, other: Tally) -> None:
         self.histories += other.histories
         self.ticks += other.ticks
+        self.guards += other.guards
         self.switches += other.switches
         self.venues += other.venues
         self.points += other.points

@@ -80,6 +80,8 @@ class Store:
 def purpose(writes: Sequence[Write]) -> str:
     """What a commit is for, told by what it writes."""
     documents = {write.key.partition("/")[0]: write.data or {} for write in writes}
+    if "guards" in documents:
+        return "guard trips" if "breakers" in documents else "guard"
     if "ticks" in documents:
         return f"tick {documents['ticks'].get('phase')}"
     if "books" in documents:

@@ -26,10 +26,11 @@ from tests.simulation.faults import ANY_CALL
 from tests.simulation.history import History, Wish, fingerprint, played
 from tests.simulation.port import SENDING
 from tests.simulation.setting import CLASSES
-from tests.simulation.soak import POINTS, Tally, batch
+from tests.simulation.soak import CALLS, POINTS, Tally, batch
 from tests.simulation.world import BAD_BARS
 
 SEEDS = 200
+OFTEN = {f"guard {call}" for call in ("read books+breakers+guards+switches", "look", "minutes", "commit guard")}
 pytestmark = pytest.mark.timeout(1200)  # the slice takes half a minute, on a machine that is not throttled
 WORKERS = max(len(os.sched_getaffinity(0)), 1) if hasattr(os, "sched_getaffinity") else 1
 
@@ -52,6 +53,7 @@ def test_whatever_fails_what_always_holds_still_holds() -> None:
 def test_every_call_was_the_last_of_some_invocation_before_and_after_it_was_carried_out() -> None:
     # The rarest points are left to the longer runs; the soak asks for all of them.
     rare = {"read books", "commit release", "models get", "vix", "paper commit paper", "bars past"}
+    rare |= {call for call in CALLS if call.startswith("guard ")} - OFTEN
     assert [point for point in slice_().uncovered if point[0] not in rare] == []
     assert slice_().unnamed == [], "a call has appeared that stands in no table"
 
@@ -62,6 +64,8 @@ def test_every_kind_of_venue_and_of_fault_occurred() -> None:
     assert all(tally.kinds[kind] for kind in (*ANY_CALL, *SENDING, *BAD_BARS, "aborted"))
     assert tally.switches > 1000, "hardly any invocations ran at once"
     assert tally.outcomes["halted switch_halt"] and tally.outcomes["traded switch_flatten"]
+    assert tally.outcomes["guard done the"] > 20, "hardly any position was taken off by a guard"
+    assert tally.outcomes["guard done send"] > 10, "hardly any stop was put back by a guard"
 
 
 @pytest.mark.parametrize("seed", [3, 16])
@@ -169,10 +173,42 @@ def made_up(history: History) -> None:
 
 
 def untold(history: History) -> None:
-    state = history.audit.believed
-    history.audit.booked.discard(state.booked[-1])
-    history.audit.believed = replace(state, booked=state.booked[:-1])
+    state, legs = history.audit.believed, {o.order_id: o.intent.leg for o in history.audit.believed.orders}
+    entry = next(e.id for e in reversed(history.venue.executions) if legs.get(e.order_id) == "entry")
+    history.audit.booked.discard(entry)
+    history.audit.believed = replace(state, booked=tuple(name for name in state.booked if name != entry))
     commit(history, state)
+
+
+def closed_in_silence(history: History) -> None:
+    state = history.audit.believed
+    commit(history, replace(state, closed=state.closed + 1))
+
+
+def record_of(history: History) -> tuple[str, Any]:
+    documents = history.scene.documents.all()
+    key = max(key for key in documents if key.startswith("ticks/"))
+    return key, documents[key].data
+
+
+def decided_otherwise(history: History) -> None:
+    key, record = record_of(history)
+    history.audit.committed([Write(key, {**record, "decision": {}})])
+
+
+def answered_otherwise(history: History) -> None:
+    key, record = record_of(history)
+    history.audit.committed([Write(key, {**record, "answer": {}})])
+
+
+def tripped_in_silence(history: History) -> None:
+    history.audit.committed([Write("breakers/btc", {"trips": [{"breaker": "price_move"}]})])
+
+
+def against_a_breaker(history: History) -> None:
+    document = {"trips": [{"breaker": "price_move", "level": "reduce", "until": None}]}
+    history.scene.documents.commit([Write("breakers/btc", document), Write("outbox/btc-breaker-book-price_move-", {})])
+    commit(history, resent(history))
 
 
 def moved(history: History) -> None:
@@ -334,6 +370,11 @@ def disagreeing(history: History) -> None:
         (booked_twice, "a fill was booked twice"),
         (made_up, "never happened"),
         (untold, "nobody is told of"),
+        (closed_in_silence, "1 trades closed, and nobody is told of it"),
+        (decided_otherwise, "a decision was written over"),
+        (answered_otherwise, "an answer that had been given was written over"),
+        (tripped_in_silence, "nobody is told of it: ['price_move']"),
+        (against_a_breaker, "while the switch said reduce"),
         (moved, "which the fills"),
         (lost_money, "money went from"),
         (against_the_switch, "while the switch said halt"),

@@ -13,6 +13,7 @@ from random import Random
 from typing import Literal
 
 from core.domain.orders import ZERO, Answer, Execution, Intent, Listed, Rules, Side, Sight, Traits
+from core.ports import Calls
 from tests.simulation import market
 from tests.simulation.turns import SECOND, Time, moment
 
@@ -103,10 +104,17 @@ class Venue:
     tell: Callable[[str], None] = lambda line: None
     accepting: Callable[[Intent], None] = lambda intent: None  # told of an order just before it is taken
     strangers: set[str] = field(default_factory=set)  # numbers of orders that were placed by hand
+    calls: Calls = field(default_factory=Calls)  # what was asked of it
 
     def __post_init__(self) -> None:
         self.cash = self.capital
         self.positions.append((0, ZERO))
+
+    def vanish(self) -> None:
+        """Somebody takes back every resting stop at the venue's own page."""
+        for record in self.records[-20:]:
+            if record.rests:
+                self._live(record, "cancelled")
 
     # -- what arrives
 

@@ -77,6 +77,22 @@ class Candles:
         return found
 
 
+class Minutes:
+    """The Market of one-minute bars: the price stands still between its moves."""
+
+    def __init__(self, turns: Turns, luck: Luck) -> None:
+        self._turns, self._luck = turns, luck
+
+    def bars(self, since: datetime, until: datetime) -> Bars:
+        return self._luck.call("minutes", lambda: self._printed(epoch(since), epoch(until)))
+
+    def _printed(self, since: int, until: int) -> Bars:
+        last = min(until, self._turns.time.now // SECOND // 60 * 60)
+        time = np.arange(since, last, 60, dtype=np.int64)
+        price = np.array([float(market.price(int(each) * SECOND)) for each in time])
+        return Bars(time, price, price, price, price, np.full(len(time), 0.1))
+
+
 def _spoilt(bars: Bars, kind: str | None) -> Bars:
     if kind in ("missing", "stale"):
         return bars[:-1]
@@ -135,6 +151,7 @@ def world(scene: Scene, luck: Luck, foresee: Any, warm: bool, owner: Callable[[]
         foresee=foresee,
         together=luck.together,
         cache=scene.warm if warm else {},
+        minutes=Minutes(scene.turns, luck),
     )
 
 

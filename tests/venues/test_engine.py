@@ -470,7 +470,7 @@ def test_money_and_positions_follow_from_the_executions(rows, acts):
     signed = [done.amount if done.side == "buy" else -done.amount for done in engine.executions]
     assert engine.position == sum(signed, ZERO)
     earned = sum((done.profit - done.charged - done.interest for done in engine.executions), ZERO)
-    assert engine.cash == 10_000 + earned
+    assert abs(engine.cash - 10_000 - earned) < Decimal("1e-18")  # a third of a lot's cost has no end
     fees = sum((done.fee for done in engine.executions), ZERO)
     unpaid = sum((lot.fees for lot in engine.account.lots.values()), ZERO)
     assert fees == sum((done.charged for done in engine.executions), ZERO) + unpaid

@@ -62,7 +62,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stop_atr: Annotated[float, Meta(ge=0.5, le=10.0)] = 2.0
     kelly: Share = 0.5
     kelly_cap: Share = 0.25
-    kelly_trades: Annotated[int, Meta(ge=1, le=1000)] = 20
+    kelly_trades: Annotated[int, Meta(ge=1, le=1000)] = 10
     kelly_days: Positive = 90.0
     kelly_floor: Share = 0.0025
     volatility_target: Amount = 0.6
@@ -74,7 +74,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     regime_trending: Share = 1.0
     regime_crisis: Share = 0.0
     crisis_fall: Share = 0.1
-    crisis_volatility: Positive = 2.2
+    crisis_volatility: Annotated[float, Meta(gt=0.0, le=2.6)] = 2.2
     trend_adx: Annotated[float, Meta(gt=0.0, le=100.0)] = 25.0
     vix_risk_on: Share = 1.0
     vix_risk_off_scale: Share = 0.5
