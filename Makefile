@@ -6,11 +6,12 @@
 #   make soak    simulated histories in which everything fails (SOAK_SECONDS=60), on all cores
 #   make mutants break the code on purpose, and see the simulation notice
 #   make kills   kill real processes at real requests (KILLS=200), over HTTP and the Firestore emulator
+#   make races   flip the switch while ticks run, on the Firestore emulator (RACES=5000)
 #   make clean   remove what was installed and made (not var/, where state and models are)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup-train setup-dev setup-bench demo test lint check bench soak mutants kills clean
+.PHONY: help setup-train setup-dev setup-bench demo test lint check bench soak mutants kills races clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -19,6 +20,7 @@ unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
 WORKERS ?= 2
 SOAK_SECONDS ?= 60
 KILLS ?= 200
+RACES ?= 5000
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -98,6 +100,10 @@ mutants: setup-dev
 kills: setup-dev
 	$(compiled)
 	@$(PY) -m tests.processes --kills $(KILLS) $(ARGS)
+
+races: setup-dev
+	$(compiled)
+	@$(PY) -m tests.races --races $(RACES) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build ./*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -8,8 +8,6 @@ from __future__ import annotations
 import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
-from functools import partial
-from operator import attrgetter
 from typing import Final
 
 from core.adapters import json_log
@@ -35,7 +33,7 @@ def check(arguments: Namespace) -> Answer:
     app_ = opened(arguments)
     books = chosen(app_, arguments)
     channel = app_.settings.alerts.channel
-    shared = alerts(partial(attrgetter("notifier"), app_), channel, app_.clock.now()), settings(cautions(app_.settings))
+    shared = alerts(lambda: app_.notifier, channel, app_.clock.now()), settings(cautions(app_.settings))
     entries = [_entry(app_, book, shared) for book in books]
     verdict = worst(entry["verdict"] for entry in entries)
     tables = [_table(book, entry) for book, entry in zip(books, entries, strict=True)]

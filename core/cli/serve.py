@@ -119,11 +119,11 @@ def _call(url: str, book: str, due: datetime) -> None:
         if reply.status not in (500, 503) or not wait:
             break
         time.sleep(wait)
-    if not (often and _nothing(reply.status, reply.data)):
+    if not (often and _idle(reply.status, reply.data)):
         print(f"{due:%Y-%m-%d %H:%M} {book or 'alert'}: {_told(reply.status, reply.data)}", file=sys.stderr, flush=True)
 
 
-def _nothing(status: int, data: bytes) -> bool:
+def _idle(status: int, data: bytes) -> bool:
     """Whether there was nothing to do, or somebody else was at it."""
     if status != 200:
         return status == 503

@@ -17,7 +17,7 @@ from core.domain.decide import Decision, decide
 from core.domain.fills import PAPER, Account, accept, sight, through
 from core.domain.orders import Answer, Fill, exact
 from core.domain.settle import settle
-from core.domain.state import Book, BookState, conclude, marked, opening, tripped, view
+from core.domain.state import Book, BookState, conclude, marked, opening, tripped, view, warned
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def backtest(
             book, state, bar, "run", None, problem, price, float(p_up[i]), context[i].tolist(), trips, sight=shown
         )
         decision = decide(seen, book.policy, book.rules)
-        state = conclude(state, bar, decision)
+        state = conclude(warned(state, trips), bar, decision)
         state, step = plan(state, Scene(book=book, traits=PAPER, mode="run", bar=bar, now=now))
         for order in step.orders:
             account = accept(account, order.intent)

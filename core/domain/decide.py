@@ -166,7 +166,8 @@ def _trade(view: View, policy: Policy, rules: Rules) -> Decision:
     if held:
         numbers["entry"] = reason
         return Decision(action="exit", reason=exit_reason, target=ZERO, intents=exits, numbers=numbers)
-    return Decision(action="stay_out", reason=reason, target=ZERO, numbers={**numbers, **size_numbers})
+    note = _allowed(view)[2] if reason.startswith("breaker_") else ""
+    return Decision(action="stay_out", reason=reason, target=ZERO, numbers={**numbers, **size_numbers}, note=note)
 
 
 def _seen(view: View, policy: Policy) -> dict[str, Number]:

@@ -29,22 +29,40 @@ REASONS = {
     "order_unknown": "an order got no answer, and stays open until the venue tells",
     "order_refused": "the venue refused an order",
     "stop_impossible": "there is no sensible price for a protective stop",
+    "margin_low": "the account's margin ratio is too low for new risk",
+    "account_positions": "as many books hold a position as may at a time",
+    "account_exposure": "the account's positions together may not be worth more",
+    "account_correlated_exposure": "positions that move together may not be worth more",
+    "account_no_equity": "the account's equity is not known, or gone",
+    "size_regime": "the regime of the market or of the VIX allows nothing new",
+    "size_no_equity": "there is no equity to size from",
+    "size_capital_stage": "the capital stage allows nothing",
 }
 STEPS = {"volatility": "volatility", "atr": "range", "performance": "recent trades", "vix": "VIX", "spike": "VIX spike"}
 
 
 def say(view: View, decision: Decision, symbol: str) -> str:
     """What was decided at this bar, for what reason, and with which numbers; one paragraph."""
-    why = decision.note or REASONS.get(decision.reason, decision.reason)
+    why = decision.note or worded(decision.reason)
     sentences = [f"{symbol}, bar of {view.bar:%Y-%m-%d %H:%M} UTC: {_headline(view, decision)}, because {why}."]
     if "th" in decision.numbers:
         sentences.append(_threshold(decision.numbers))
     if "entry" in decision.numbers:
         entry = str(decision.numbers["entry"])
-        sentences.append(f"No new position is opened: {REASONS.get(entry, entry)}.")
+        sentences.append(f"No new position is opened: {worded(entry)}.")
     if "amount" in decision.numbers:
         sentences.append(_sizing(decision.numbers))
     return " ".join(sentences)
+
+
+def worded(code: str) -> str:
+    """A reason in words; a code that is not known as it is."""
+    kind, _, name = code.partition("_")
+    if kind == "breaker":
+        return f"the breaker {name.replace('_', ' ')} has tripped"
+    if kind == "size" and code not in REASONS:
+        return f"the limit {name.replace('_', ' ')} leaves nothing to be held"
+    return REASONS.get(code, code)
 
 
 def _headline(view: View, decision: Decision) -> str:

@@ -189,7 +189,8 @@ def tripped(state: BookState, policy: Policy, now: datetime) -> tuple[BookState,
 
 def warned(state: BookState, trips: Sequence[Trip]) -> BookState:
     """The state that remembers which of the breakers' trips have been told of."""
-    return replace(state, warned=tuple(trip_name(trip) for trip in trips))
+    names = tuple(trip_name(trip) for trip in trips)
+    return state if names == state.warned else replace(state, warned=names)
 
 
 def trip_name(trip: Trip) -> str:

@@ -67,6 +67,7 @@ def settings(cautions: Sequence[str]) -> Finding:
 
 def starting(world: World, book: Book) -> Problem | None:
     """Why a live process may take no new risk, as far as that can be asked quickly; None for paper. Raises nothing.
+    That limits are set the settings see to, without which nothing starts.
 
     A yes is remembered while the process lives; a no is asked for again, since a person may have mended it.
     """
@@ -76,7 +77,7 @@ def starting(world: World, book: Book) -> Problem | None:
     try:
         vetted = world.exchange.vet()
         ahead = findings.skew(vetted.skew_s, world.exchange.traits.window_s)
-        judged = [findings.rights(vetted), ahead, *findings.unlimited(book.policy)]
+        judged = [findings.rights(vetted), ahead]
     except Exception as failure:  # whatever it is, exits must go on
         return "no_go_unknown", f"whether live may begin cannot be told: {_named(failure)}"
     if said := "; ".join(sentence for verdict, sentence in judged if verdict == "no_go"):
@@ -171,7 +172,7 @@ class Facts:
     def price(self) -> float:
         """The newest close."""
         closes = self.window()[0].close
-        if not len(closes) or not 0.0 < closes[-1] < math.inf:
+        if not len(closes):
             raise Unavailable("there is no price")
         return float(closes[-1])
 

@@ -23,6 +23,7 @@ from core.domain.daily import Daily
 from core.domain.decide import Decision, Foresight, View, decide
 from core.domain.forecast import Model
 from core.domain.orders import Sight
+from core.domain.risk import Trip
 from core.domain.state import Book, BookState, conclude, marked, trip_name, tripped, view, warned
 from core.flows import account, vix, window
 from core.flows.account import Account
@@ -52,6 +53,7 @@ class Gathered:
     daily: Daily
     vix_document: Document | None
     account: Account | None
+    no_go: Problem | None  # why live may take no new risk at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def _fresh(
         partial(starting, world, book),
     ]
     now = world.clock.now()
-    versions, watch, sight, model, daily, beside, barred = results = world.together(
+    versions, watch, sight, model, daily, beside, no_go = results = world.together(
         [partial(attempt, call, Exception) for call in calls]
     )
     failures = [result for result in results if isinstance(result, Exception)]
@@ -121,9 +123,9 @@ def _fresh(
         if failures:
             raise failures[0]
         standing = cleared(Standing.first(run, state, sight, watch, now), bars)
-        problem = _late(run) or problem or barred or _barred(standing.sight)
+        problem = _late(run) or problem or _barred(standing.sight)
         problem, model = _usable(model, run, problem)
-        gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document, beside)
+        gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document, beside, no_go)
         standing, step = _decide_and_write_down(gathered)
     except Exception:
         _release(run, found[book_key(book.id)].data)
@@ -209,12 +211,21 @@ def _decide(standing: Standing, gathered: Gathered) -> Decided:
     closed = close_time(run.bar, book.timeframe)
     state, own = tripped(marked(standing.state, price, closed), book.policy, closed)
     state, all_books = account.judged(state, beside, closed)
-    trips = (*own, *all_books, *found_trips(book.id, standing.watch, run.world.clock.now()))
+    found = found_trips(book.id, standing.watch, run.world.clock.now())
+    trips = (*own, *all_books, *found, *_kept_from_risk(gathered.no_go, closed))
     looked = view(
         book, state, run.bar, switched(book.id, standing.watch), standing.blocked, seen.problem, price, seen.p_up,
         list(seen.context), trips, standing.sight, beside.rooms(state, bars) if beside else (None, None),
     )  # fmt: skip
     return Decided(looked, decide(looked, book.policy, book.rules), seen, warned(state, trips))
+
+
+def _kept_from_risk(no_go: Problem | None, now: datetime) -> list[Trip]:
+    """A live process that may not begin opens nothing; what is open it may leave."""
+    if no_go is None:
+        return []
+    tomorrow = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return [Trip(breaker=no_go[0], level="reduce", since=now, until=tomorrow, detail=no_go[1])]
 
 
 def _breakers(standing: Standing, decided: Decided) -> list[Write]:

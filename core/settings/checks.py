@@ -86,6 +86,10 @@ def _live(settings: Settings) -> list[tuple[bool, str]]:
             f"[exchange] mode = live with [venue] id = {settings.venue.id}: orders can be sent to {', '.join(LIVE)}",
         ),
         (
+            live and not all(book.policy.daily_loss and book.policy.drawdown for book in settings.books),
+            "[exchange] mode = live with [policy] daily_loss or drawdown = 0: real money is never traded without either",
+        ),
+        (
             live and settings.exchange.sandbox and settings.venue.id not in SANDBOXES,
             f"[exchange] sandbox = true, and {settings.venue.id} has none: only {', '.join(SANDBOXES)} do",
         ),

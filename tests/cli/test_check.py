@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from core.cli import WrongUse
-from core.cli.check import check
 from core.flows.check import CHECKS
 from core.flows.switches import flip
 from core.wiring import SystemClock
-from tests.cli.command import Environ, settings, state, surrounded, with_model
+from tests.cli.command import Environ, hourhand, settings, state, with_model
+from tests.venues.discord import PATH, Discord
+from tests.venues.path import VenueClock
+from tests.venues.server import serving
 
 ONE = {"HOURHAND__BOOKS": '[{id = "btc", symbol = "BTC/USDT"}]'}
 TWO = {"HOURHAND__BOOKS": '[{id = "btc", symbol = "BTC/USDT"}, {id = "eth", symbol = "ETH/USDT"}]'}
@@ -29,9 +27,12 @@ WORDS = {"go": "GO", "conditional": "CONDITIONAL", "no_go": "NO-GO"}
 LEAST = ["go", "conditional", "no_go"]
 
 
-def checked(environ: Environ, book: str | None = None) -> tuple[dict[str, Any], str]:
-    with surrounded(environ):
-        return check(Namespace(config=None, book=book, json=False))
+def checked(environ: Environ, *options: str) -> tuple[dict[str, Any], str]:
+    """The object, and the table of a second run; the exit code is the verdict's in both."""
+    runs = hourhand(environ, "check", *options, "--json"), hourhand(environ, "check", *options)
+    document: dict[str, Any] = runs[0].document
+    assert [run.code for run in runs] == [int(document["verdict"] == "no_go")] * 2
+    return document, runs[1].out
 
 
 def found(document: dict[str, Any], book: int = 0) -> dict[str, Any]:
@@ -70,10 +71,33 @@ def test_the_table_has_a_line_for_each_finding_and_ends_with_the_verdict_and_wha
 
 def test_a_book_alone_is_checked_when_it_is_named_and_one_that_is_not_there_is_refused(tmp_path: Path) -> None:
     environ = settings(tmp_path, **TWO)
-    document, _ = checked(environ, "eth")
+    document, _ = checked(environ, "--book", "eth")
     assert [book["id"] for book in document["books"]] == ["eth"]
-    with pytest.raises(WrongUse, match="no book 'doge'"):
-        checked(environ, "doge")
+    refused = hourhand(environ, "check", "--book", "doge")
+    assert (refused.code, "no book 'doge'" in refused.err) == (2, True)
+
+
+def test_a_deployment_on_paper_that_only_deserves_a_look_may_go(tmp_path: Path) -> None:
+    document, text = checked(with_model(settings(tmp_path, **ONE)))
+    assert document["verdict"] == "conditional"
+    alerts = {"name": "alerts", "verdict": "conditional"}
+    assert alerts.items() <= found(document)["alerts"].items()
+    assert text.splitlines()[-1].startswith("CONDITIONAL: read each sentence above")
+
+
+def test_one_message_tries_the_channel_whatever_the_number_of_books(tmp_path: Path) -> None:
+    discord = Discord(VenueClock(SystemClock().now()))
+    with serving(discord) as url:
+        environ = settings(tmp_path, **TWO, HOURHAND__ALERTS__CHANNEL="discord", DISCORD_WEBHOOK_URL=url + PATH)
+        ran = hourhand(environ, "check", "--json")
+    assert [embed["title"] for embed in discord.embeds] == ["hourhand check"]
+    assert [found(ran.document, book)["alerts"]["verdict"] for book in range(2)] == ["go", "go"]
+
+
+def test_a_channel_without_its_secret_is_a_no_go_that_names_it(tmp_path: Path) -> None:
+    environ = settings(tmp_path, **ONE, HOURHAND__ALERTS__CHANNEL="discord", DISCORD_WEBHOOK_URL="")
+    alerts = found(checked(environ)[0])["alerts"]
+    assert (alerts["verdict"], "DISCORD_WEBHOOK_URL" in alerts["said"]) == ("no_go", True)
 
 
 def test_nothing_secret_is_shown_and_a_sentence_stays_on_its_line(tmp_path: Path) -> None:
@@ -98,8 +122,9 @@ def test_live_without_keys_is_a_no_go_and_not_the_end_of_the_check(tmp_path: Pat
 
 def test_a_venue_that_cannot_be_reached_is_a_no_go_without_a_word_of_the_keys(tmp_path: Path) -> None:
     keys = {"VENUE_API_KEY": "key-that-is-secret", "VENUE_API_SECRET": "another-that-is-secret"}
-    document, text = checked(with_model(settings(tmp_path, **LIVE, **keys, **ONE)))
-    findings = found(document)
+    ran = hourhand(with_model(settings(tmp_path, **LIVE, **keys, **ONE)), "check", "--json")
+    findings = found(ran.document)
+    assert ran.code == 1
     assert {findings[name]["verdict"] for name in ("keys", "clock", "venue", "position")} == {"no_go"}
     assert findings["limits"]["verdict"] == "conditional"
-    assert "that-is-secret" not in str(document) + text
+    assert "that-is-secret" not in ran.out + ran.err

@@ -15,8 +15,7 @@ import pytest
 
 from core.adapters.sqlite_state import SqliteState
 from core.domain.orders import Holding, Intent, Order, intent_id
-from core.domain.risk import Policy
-from core.domain.risk import Marks, Result, Trip
+from core.domain.risk import Marks, Policy, Result, Trip
 from core.domain.state import Book, BookState, opening
 from core.flows.claim import Claim, book_key, claim, lease, plain, released, state_of, switch_keys, tick_key
 from core.ports import Conflict, Document, StateStore, Versioned, Write

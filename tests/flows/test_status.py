@@ -37,7 +37,6 @@ STATE = BookState(
         opened=BAR,
     ),
     equity=Decimal("10001.10"),
-
     bar=BAR,
     orders=(Order(intent=INTENT, status="unknown"),),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import ACT, BARS, CLAIM, DECIDE, ORDERS, PLAN, RECORD, SETTLE, TICK, Mutant
+from tests.mutants.mutant import ACT, BARS, CLAIM, DECIDE, ORDERS, OUTBOX, PLAN, SETTLE, TICK, Mutant
 
 ACTING: Final = (
     # -- writing down
@@ -82,19 +82,19 @@ ACTING: Final = (
     Mutant(
         "fills not told",
         "A fill is booked without a word to anybody.",
-        RECORD,
-        "for fill in news.fills]\n    for order",
-        'for fill in news.fills if fill.cause != "stop"]\n    for order',
+        OUTBOX,
+        "for trade in news.trades]\n",
+        'for trade in news.trades if trade.cause != "stop"]\n',
     ),
     # -- sending
     Mutant(
         "resend on unknown",
         "A time-out is taken for a failure, and the order sent once more at once.",
         ACT,
-        "    answers = exchange.submit(book, step.orders)\n",
-        "    answers = exchange.submit(book, step.orders)\n"
+        "    answers = exchange.submit(book, orders)\n",
+        "    answers = exchange.submit(book, orders)\n"
         '    if any(answer.outcome == "unknown" for answer in answers):\n'
-        "        answers = exchange.submit(book, step.orders)\n",
+        "        answers = exchange.submit(book, orders)\n",
     ),
     Mutant(
         "time-out taken for refusal",

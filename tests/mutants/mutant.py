@@ -14,7 +14,8 @@ BARS: Final = "core/domain/bars.py"
 ACT: Final = "core/flows/act.py"
 TICK: Final = "core/flows/tick.py"
 CLAIM: Final = "core/flows/claim.py"
-RECORD: Final = "core/flows/record.py"
+OUTBOX: Final = "core/flows/outbox.py"
+SWITCHES: Final = "core/flows/switches.py"
 PAPER: Final = "core/adapters/paper_exchange.py"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import ACT, FILLS, PAPER, PLAN, SETTLE, STATE, Mutant
+from tests.mutants.mutant import FILLS, PAPER, PLAN, SETTLE, STATE, SWITCHES, Mutant
 
 SETTLING: Final = (
     # -- settling
@@ -77,7 +77,7 @@ SETTLING: Final = (
         "ended orders forgotten",
         "Orders that have ended are dropped at once.",
         STATE,
-        "if not order.ended or ended < ENDED_KEPT:",
+        "if not order.ended or ended < ENDED_KEPT or (order.intent.leg in MARKET and order.intent.bar == newest):",
         "if not order.ended:",
     ),
     Mutant(
@@ -98,9 +98,9 @@ SETTLING: Final = (
     Mutant(
         "trouble does not halt",
         "A book that needs a person does not set its switch, and resumes itself at the next tick.",
-        ACT,
-        'if not state.trouble or _own_mode(self.book, self.watch) == "halt":',
-        "if state.trouble or not state.trouble:",
+        SWITCHES,
+        'if trouble and scope == "book":',
+        'if trouble and scope == "nobody":',
     ),
     Mutant(
         "book in trouble trades on",

@@ -39,9 +39,9 @@ UNSEEN: Final = (
         "stale signature",
         "An order is not signed with the time of its commit but with a later one: it may arrive after we have looked.",
         ACT,
-        "    answers = exchange.submit(book, step.orders)\n",
+        "    answers = exchange.submit(book, orders)\n",
         "    now = standing.run.world.clock.now()\n"
-        "    answers = exchange.submit(book, [msgspec.structs.replace(order, sent=now) for order in step.orders])\n",
+        "    answers = exchange.submit(book, [msgspec.structs.replace(order, sent=now) for order in orders])\n",
     ),
     Mutant(
         "second stop beside the first",

@@ -17,6 +17,20 @@ AFTER: Final = ("crash after", "done, not answered", "slow after")
 ANY_CALL: Final = (*BEFORE, *AFTER)
 WEIGHTS: Final = {"crash before": 3, "crash after": 3, "slow before": 1, "slow after": 1}
 SLOW: Final = (3, 20, 70, 125, 200)  # seconds; the lease is 120
+ACTING: Final = frozenset(
+    (
+        "cancel",
+        "commit claim",
+        "commit guard",
+        "commit guard trips",
+        "commit release",
+        "commit tick decided",
+        "commit tick done",
+        "read books",
+        "read breakers+switches",
+        "read ticks+windows",
+    )
+)
 PATIENCE: Final = 10 * SECOND  # how long a request to the venue waits for its answer
 
 
@@ -57,7 +71,7 @@ class Luck:
         self._told.calls[label] += 1
         if self.dozes and plain.startswith(("submit", "commit tick")) and self._draw.random() < self.dozes:
             choice = ("slow before", "slow after")
-        elif self._draw.random() >= (self._rate if rate is None else rate):
+        elif self._draw.random() >= (self._usual(plain) if rate is None else rate):
             return None
         kind = self._draw.choices(choice, [WEIGHTS.get(each, 2) for each in choice])[0]
         name = f"{self.name}.{self._calls}"
@@ -69,6 +83,10 @@ class Luck:
         self.struck += 1
         self.tell(f"    {label}: {kind} [{name}]")
         return kind
+
+    def _usual(self, label: str) -> float:
+        """A guard seldom has anything to do: when it does, more goes wrong."""
+        return min(5 * self._rate, 0.3) if self.actor and label in ACTING else self._rate
 
     def pause(self) -> None:
         """The time that half a call takes."""

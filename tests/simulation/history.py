@@ -195,7 +195,7 @@ class History:
     def _called(self, name: str, actor: str, flow: Callable[[World], Document]) -> Document:
         """What one invocation answers, whatever befalls it."""
         draw = Random(f"{self.wish.seed} {name}")
-        rate = 0.0 if self._quiet else self.setting.rate * (3 if actor else 1)  # a guard seldom has anything to do
+        rate = 0.0 if self._quiet else self.setting.rate
         luck = Luck(name, draw, rate, self.scene.turns, self.told, self.wish.only)
         luck.lost, luck.dozes = (0.0, 0.0) if self._quiet else (self.setting.lost, self.setting.dozes)
         luck.actor = actor

@@ -141,7 +141,7 @@ def _book(draw: Random, name: str) -> Book:
 def _policy(draw: Random, changes: dict[str, Any]) -> Policy:
     """Mostly without breakers, which keep a book from trading; else with all of them, one of which trips easily."""
     if draw.random() < 0.75:
-        return plain_policy(**changes)
+        return plain_policy(**changes, daily_loss=1.0, drawdown=1.0)  # without them nobody may begin
     level: Level = draw.choice(["reduce", "halt", "flatten"])
     return Policy(**changes, price_move=draw.choice([0.01, 0.02, 0.1]), price_move_level=level, volatility_target=0.0)
 
@@ -161,7 +161,7 @@ def _watches(draw: Random, deliveries: tuple[Delivery, ...], often: float) -> tu
         start = delivery.at + draw.choice([20, 60, 150, 180, 600, 2400]) * SECOND
         for minute in range(draw.choice([1, 1, 3]) if draw.random() < often / 2 else 0):
             also = draw.randrange(4 * SECOND) if draw.random() < 0.3 else None
-            made.append(Watch(f"g{number}m{minute}", start + minute * 60 * SECOND, also, draw.random() < 0.2))
+            made.append(Watch(f"g{number}m{minute}", start + minute * 60 * SECOND, also, draw.random() < 0.4))
     return tuple(sorted(made, key=lambda watch: watch.at))
 
 

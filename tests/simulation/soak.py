@@ -56,6 +56,8 @@ GUARDS = (
     "submit exit",
     "submit stop",
     "sleep",
+    "paper read paper",
+    "paper commit paper",
 )
 CALLS = (*TICKS, *(f"guard {call}" for call in GUARDS))
 POINTS = tuple((call, f"crash {side}") for call in CALLS for side in ("before", "after"))

@@ -30,7 +30,6 @@ from tests.simulation.soak import CALLS, POINTS, Tally, batch
 from tests.simulation.world import BAD_BARS
 
 SEEDS = 200
-OFTEN = {f"guard {call}" for call in ("read books+breakers+guards+switches", "look", "minutes", "commit guard")}
 pytestmark = pytest.mark.timeout(1200)  # the slice takes half a minute, on a machine that is not throttled
 WORKERS = max(len(os.sched_getaffinity(0)), 1) if hasattr(os, "sched_getaffinity") else 1
 
@@ -53,9 +52,15 @@ def test_whatever_fails_what_always_holds_still_holds() -> None:
 def test_every_call_was_the_last_of_some_invocation_before_and_after_it_was_carried_out() -> None:
     # The rarest points are left to the longer runs; the soak asks for all of them.
     rare = {"read books", "commit release", "models get", "vix", "paper commit paper", "bars past"}
-    rare |= {call for call in CALLS if call.startswith("guard ")} - OFTEN
+    rare |= {call for call in CALLS if call.startswith("guard ")}
     assert [point for point in slice_().uncovered if point[0] not in rare] == []
     assert slice_().unnamed == [], "a call has appeared that stands in no table"
+
+
+def test_guards_die_at_most_of_their_calls() -> None:
+    """At all of them only in the longer runs: a guard seldom has anything to do."""
+    died = {call for call, fault in slice_().points if call.startswith("guard ") and "crash" in fault}
+    assert len(died) > 8, died
 
 
 def test_every_kind_of_venue_and_of_fault_occurred() -> None:
@@ -98,7 +103,9 @@ def test_a_failing_seed_is_shrunk_and_its_command_plays_it_again() -> None:
     short = story.shrunk(failing, play)
     assert short.audit.violations
     assert short.setting.bars <= failing.setting.bars
-    assert short.wish.only is not None and len(short.wish.only) <= 1, "one thing that goes wrong is enough here"
+    assert short.wish.only is not None and len(short.wish.only) <= 2, (
+        "one thing that goes wrong is enough, in one call of a guard"
+    )
     assert story.command(short.wish) in story.told(short)
     assert play(short.wish).audit.violations == short.audit.violations
 
