@@ -87,7 +87,7 @@ def _live(settings: Settings) -> list[tuple[bool, str]]:
         ),
         (
             live and not all(book.policy.daily_loss and book.policy.drawdown for book in settings.books),
-            "[exchange] mode = live with [policy] daily_loss or drawdown = 0: real money is never traded without either",
+            "[exchange] mode = live with [policy] daily_loss or drawdown = 0: real money is never traded without them",
         ),
         (
             live and settings.exchange.sandbox and settings.venue.id not in SANDBOXES,

@@ -403,9 +403,9 @@ def test_a_refusal_alerts_and_a_fill_is_told() -> None:
     spoil_model(made, "none")
     made.world.cache.clear()
     run(made, index + 1)
-    texts = {alert["severity"]: alert["title"] for _, alert in made.world.state.scan("outbox")}
-    assert "BTC/USDT: long" in texts["info"] or "BTC/USDT: short" in texts["info"]
-    assert "no model is live" in texts["warning"]
+    told = {alert["event"]: alert for _, alert in made.world.state.scan("outbox")}
+    assert told["trade_opened"]["title"].startswith(("BTC/USDT: long", "BTC/USDT: short"))
+    assert "no model is live" in told["refusal"]["text"]
 
 
 def test_a_damaged_state_document_fails_and_says_where() -> None:

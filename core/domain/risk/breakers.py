@@ -130,10 +130,10 @@ def trips(facts: Facts, policy: Policy) -> tuple[Trip, ...]:
     """Every breaker of the book's own that is tripped at `facts.now`, the most severe first."""
     found = [
         *_falls(mark(facts.marks, facts.equity, facts.now), policy, facts.now, "book"),
-        *_newest(_losses(facts.results, policy)),
-        *_newest(_cooldown(facts.results, policy)),
-        *_newest(_stops(facts.results, policy)),
-        *_newest(_low_profit(facts.results, policy)),
+        *_newest(_losses(facts.results, policy, facts.now)),
+        *_newest(_cooldown(facts.results, policy, facts.now)),
+        *_newest(_stops(facts.results, policy, facts.now)),
+        *_newest(_low_profit(facts.results, policy, facts.now)),
         *_slippage(facts, policy),
     ]
     return active(found, facts.now)
@@ -186,26 +186,26 @@ def _falls(marks: Marks, limits: Policy | Limits, now: datetime, scope: Scope) -
         yield Trip(breaker="drawdown", level=limits.drawdown_level, since=fall.at, detail=detail, scope=scope)
 
 
-def _losses(results: Sequence[Result], policy: Policy) -> Iterator[Trip]:
+def _losses(results: Sequence[Result], policy: Policy, now: datetime) -> Iterator[Trip]:
     """`losses` results in a row that lost, whatever came after them (freqtrade's MaxDrawdown and StoplossGuard are kin:
     they count, and this one counts a streak)."""
-    run = 0
-    for result in results:
+    run, first = 0, _first(results, policy.losses_hours, now)
+    for index, result in enumerate(results):
         run = run + 1 if result.lost else 0
-        if 0 < policy.losses <= run:
+        if index >= first and 0 < policy.losses <= run:
             detail = f"{run} results in a row lost; the limit is {policy.losses}"
             yield _after(result, "losses", policy.losses_level, policy.losses_hours, detail)
 
 
-def _cooldown(results: Sequence[Result], policy: Policy) -> Iterator[Trip]:
+def _cooldown(results: Sequence[Result], policy: Policy, now: datetime) -> Iterator[Trip]:
     """freqtrade's CooldownPeriod, after losses only."""
-    for result in results:
+    for result in results[_first(results, policy.cooldown_hours, now) :]:
         if result.lost and policy.cooldown_hours > 0:
             detail = f"a trade lost {_money(-result.pnl)}; no entry for {policy.cooldown_hours:g} hours after one"
             yield _after(result, "cooldown", policy.cooldown_level, policy.cooldown_hours, detail)
 
 
-def _stops(results: Sequence[Result], policy: Policy) -> Iterator[Trip]:
+def _stops(results: Sequence[Result], policy: Policy, now: datetime) -> Iterator[Trip]:
     """freqtrade's StoplossGuard; here every result that was stopped counts, also one that made money."""
     stopped, within = [result for result in results if result.stopped], timedelta(hours=policy.stops_within_hours)
     for first, last in zip(stopped, stopped[max(policy.stops, 1) - 1 :], strict=False):
@@ -214,13 +214,17 @@ def _stops(results: Sequence[Result], policy: Policy) -> Iterator[Trip]:
             yield _after(last, "stops", policy.stops_level, policy.stops_hours, detail)
 
 
-def _low_profit(results: Sequence[Result], policy: Policy) -> Iterator[Trip]:
+def _low_profit(results: Sequence[Result], policy: Policy, now: datetime) -> Iterator[Trip]:
     """freqtrade's LowProfitPairs: enough results, and together a loss of `low_profit` of the equity or more."""
-    within = timedelta(hours=policy.low_profit_within_hours)
-    for index, last in enumerate(results if policy.low_profit and policy.low_profit_trades else ()):
+    if not (policy.low_profit and policy.low_profit_trades):
+        return
+    within, first = timedelta(hours=policy.low_profit_within_hours), _first(results, policy.low_profit_hours, now)
+    for index, last in enumerate(results[first:], first):
         window = [result for result in results[: index + 1] if last.closed - result.closed <= within]
+        if len(window) < policy.low_profit_trades:
+            continue
         made = sum((_share(result) for result in window), ZERO)
-        if len(window) >= policy.low_profit_trades and made <= -_exact(policy.low_profit):
+        if made <= -_exact(policy.low_profit):
             detail = (
                 f"{len(window)} results within {policy.low_profit_within_hours:g} hours lost {_percent(-made)}; "
                 f"the limit is {_percent(policy.low_profit)}"
@@ -300,6 +304,14 @@ def _latency(hour: Sequence[Asked], policy: Policy) -> Iterator[Trip]:
         at = max(asked.at for asked in hour if asked.took)
         detail = f"the venue took {mean:.3g} s on average within an hour; the limit is {policy.latency_s:g} s"
         yield Trip(breaker="latency", level=policy.latency_level, since=at, until=at + HOUR, detail=detail)
+
+
+def _first(results: Sequence[Result], hours: float, now: datetime) -> int:
+    """The first of those at the end that closed less than `hours` ago: a trip of an older one is over."""
+    since, index = now - timedelta(hours=hours), len(results)
+    while index and results[index - 1].closed > since:
+        index -= 1
+    return index
 
 
 def _after(result: Result, breaker: str, level: Level, hours: float, detail: str) -> Trip:
