@@ -12,6 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
+from msgspec.structs import replace
 
 from core.domain.bars import Bars
 from core.domain.fills import PAPER, Account, Costs, accept, advance, sight
@@ -33,16 +34,19 @@ class PaperExchange:
         return PAPER
 
     def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
-        return sight(self._moved(book, bars), orders, _last(bars))
+        return sight(self._moved(book, bars, orders), orders, _last(bars))
 
-    def _moved(self, book: str, bars: Bars) -> Account:
+    def _moved(self, book: str, bars: Bars, orders: Sequence[Order]) -> Account:
         stored = self._state.read([_key(book)])[_key(book)]
         known = _read(stored.data) if stored.data else Account(holding=self._opening)
         if known.bar is None and len(bars):  # a new account has seen no market: it starts with the newest bar
             bars = bars[-1:]
         account = advance(known, bars, self._rules, self._costs)
+        doubted = any(o.status in ("sent", "unknown") and o.intent.id not in account.known for o in orders)
+        if doubted:  # "nothing of it" must stay true, also for a request that is still on its way
+            account = replace(account, asked=account.asked + 1)
         self._seen[book] = account, stored.version
-        if account.fills != known.fills or _far(known, account):
+        if doubted or account.fills != known.fills or _far(known, account):
             try:
                 self._remember(book, account, stored.version)
             except Conflict:

@@ -50,7 +50,7 @@ class Standing:
     @classmethod
     def first(cls, run: Tick, state: BookState, sight: Sight, watch: Watch, now: datetime) -> Standing:
         """After the first look. Where the book halted itself and its switch no longer says so, a person resumed it."""
-        if state.trouble and mode_of(watch[switch_keys(run.book.id)[1]].data) != "halt":
+        if state.trouble and mode_of(watch[switch_keys(run.book.id)[1]].data) in ("run", "reduce"):
             log.warning("resumed by a person after: %s", state.trouble)
             state = resumed(state, sight, run.world.exchange.traits)
         if over := lifted(run.book.id, watch, state.tripped):
@@ -199,6 +199,8 @@ def _done(standing: Standing, step: Step) -> Standing:
         if orders := _to_take_back(standing, step.orders):
             exchange.cancel(book, orders)
         return standing
+    if standing.run.time_left() <= 0:
+        raise Conflict("the lease ran out before anything was sent")
     standing, orders = _still_allowed(standing, step.orders)
     if not orders:
         return standing

@@ -44,6 +44,7 @@ class Port:
     clock: FixedClock
     down: bool = False
     looks: int = 0
+    lasts: int = 1000  # looks that are answered
     sight: dict[str, Any] = field(default_factory=dict)
     before: Callable[[], None] = lambda: None  # called before each order is sent
 
@@ -54,7 +55,7 @@ class Port:
     def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:
         self.looks += 1
         self.venue.now = self.clock.now()
-        if self.down:
+        if self.down or self.looks > self.lasts:
             raise Unavailable("the venue: no route")
         return msgspec.structs.replace(self.venue.look(), **self.sight)
 
@@ -433,6 +434,16 @@ def test_a_venue_that_goes_away_while_it_acts_leaves_the_book_to_the_next_run() 
     assert made.guard()["outcome"] == "done"
     assert (made.venue.position, made.state.holding.position) == (0, 0)
     once(made)
+
+
+def test_a_book_that_was_taken_for_nothing_is_given_back_at_once() -> None:
+    made = place(state=holding(order("entry", status="sent", sent=NOW)))
+    made.port.lasts = 1
+    with pytest.raises(Unavailable):
+        made.guard()
+    assert made.document(book_key("btc"))["lease"]["until"] is None
+    made.port.lasts = 1000
+    assert made.guard()["outcome"] == "done"
 
 
 # -- whatever dies
