@@ -437,3 +437,31 @@ def test_a_look_that_is_overtaken_by_another_walk_tells_nothing() -> None:
         paper.look("btc", bars[:104])
     (done,) = paper.look("btc", bars).executions
     assert done.at == moment(bars.time[102])
+
+
+# --- what it was asked about in vain --------------------------------------------------------------------------------
+
+
+def test_an_order_that_was_asked_about_in_vain_is_not_taken_on_an_older_sight() -> None:
+    """Whoever was told that there is nothing of it has drawn conclusions: it must stay true."""
+    state, bars = MemoryState(), market(5)
+    slow, next_one = exchange(state), exchange(state)
+    coming = msgspec.structs.replace(order(bars), status="sent")
+    slow.look("btc", bars)
+    assert not next_one.look("btc", bars, [coming]).orders
+    (said,) = slow.submit("btc", [coming])
+    assert said.outcome == "unknown"
+    assert not next_one.look("btc", bars, [coming]).orders
+    (said,) = next_one.submit("btc", [coming])
+    assert said.outcome == "placed", "who looked last may send it"
+
+
+def test_a_look_that_asks_about_nothing_unclear_writes_nothing() -> None:
+    state, bars = CountingState(), market(5)
+    entered(state, bars, 3)
+    written = len(state.written)
+    paper = exchange(state)
+    paper.look("btc", bars[:4])
+    planned = msgspec.structs.replace(order(bars), status="planned")
+    paper.look("btc", bars[:4], [planned])
+    assert len(state.written) == written
