@@ -10,14 +10,16 @@ import subprocess
 import sys
 from typing import Any
 
-BENCHMARKS = ("features", "forecast", "tick", "size")
+BENCHMARKS = ("features", "forecast", "tick", "guard", "size")
 WANTED = (
     ("cold_cpu_ratio", 0.22, "cold tick, CPU, against the naive way"),
     ("cold_memory_ratio", 0.35, "cold tick, peak memory, against the naive way"),
     ("function_start_ratio", 0.30, "spawn of the function to its first 200, wall, against the naive way"),
     ("warm_tick_ms", 10.0, "warm tick, ms of CPU"),
     ("round_trips", 3, "round trips in sequence without an order"),
-    ("round_trips_with_order", 5, "round trips in sequence with an order"),
+    ("round_trips_with_order", 6, "round trips in sequence with an order"),
+    ("guard_cpu_ratio", 1.15, "cold guard, CPU, against a cold tick"),
+    ("guard_memory_ratio", 1.0, "cold guard, peak memory, against a cold tick"),
     ("features_ratio", 3.0, "vix53 over 44,000 bars, against TA-Lib for the same columns"),
     ("member_difference", 0.0, "base models, largest difference to the trained libraries"),
     ("stacked_difference", 1e-12, "stacked probability, largest difference"),

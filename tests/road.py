@@ -15,6 +15,7 @@ import pytest
 from core.adapters.paper_exchange import PaperExchange
 from core.domain.bars import Bars, Floats, close_time, moment, seconds
 from core.domain.daily import Daily, from_closes
+from core.domain.drift import levels
 from core.domain.ensemble import Artefact, Training, export, fit
 from core.domain.features import CONTEXT, SETS, compute
 from core.domain.forecast import MANIFEST, Meta, Model, digest, load
@@ -119,6 +120,7 @@ def artefact(book: Book, bars: Bars, daily: Daily, training: Training = SMALL) -
         data_from=moment(bars.time[0]),
         data_until=until,
         data_digest=bars.digest(),
+        levels=levels(bars),
     )
     return export(fitted, meta)
 

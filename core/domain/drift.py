@@ -2,11 +2,11 @@
 
 Of each feature the training rows leave a Reference: their deciles and tails, and how far a week of them usually is from
 all of them. A week is far by the population stability index (Siddiqi, Credit Risk Scorecards, 2006: above 0.25 the
-population has shifted). That rule is for independent rows; a week of hours is not, and half of all features pass 0.25
-in any week. So a feature has shifted when it passes 0.25 and what one training week in a hundred passed.
+population has shifted). That rule is for independent rows; the hours of a week are not, and half of all features pass
+0.25 in any week. So a feature has shifted when it passes 0.25 and what one training week in a hundred passed.
 
 Features have no units, so they cannot show wrong ones: of close and volume the training bars leave their levels.
-docs/drift.md tells what was measured.
+docs/drift.md tells what was measured. A week stands for 168 bars here, and a day for 24, whatever the timeframe.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from numpy.typing import NDArray
 
 from core.domain.bars import Bars, Floats
 
-WINDOW: Final = 168  # rows that are compared: a week of hours
+WEEK: Final = 168  # rows that are compared
 ENOUGH: Final = 120  # the fewest of them that say something
+DAY: Final = 24
 SHIFTED: Final = 0.25  # PSI above which a population has shifted (Siddiqi)
 USUAL: Final = 0.99  # of the training's weeks
 TAILS: Final = (0.001, 0.999)
-MANY: Final = 0.2  # share of features that shifted, or that are in no tail of the training's: a person should look
+MANY: Final = 0.15  # share of features that shifted, from which a person should look
+STRANGE: Final = 0.25  # share of one row's features beyond the training's tails, from which a person should look
 FAR: Final = 10.0  # times beyond the training's levels: other units
-DAY: Final = 24  # bars between two weeks of training; bars whose median is a level
 WORST: Final = 5  # features that are named
 
 
 class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A feature in the training rows. `cuts`: deciles, ascending, each once; `shares`: of rows up to the first cut,
+    """A feature in the training rows. `cuts`: deciles, ascending, each once; `shares`: of the rows up to the first cut,
     between two, above the last, and NaN; `low`, `high`: the tails; `usual`: the PSI that one week in a hundred passed.
     """
 
@@ -42,27 +43,38 @@ class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     high: float
     usual: float
 
+    @property
+    def consistent(self) -> bool:
+        ascending = all(one < other for one, other in zip(self.cuts, self.cuts[1:], strict=False))
+        return ascending and len(self.shares) == len(self.cuts) + 2 and min(self.shares) >= 0.0
+
 
 Levels = Mapping[str, tuple[float, float]]  # close, volume → low and high tail of the training bars
 
 
 class Drift(Struct, frozen=True, kw_only=True):
-    """`rows` that were compared; `share` of the features that shifted; `outside`: share of the newest row's features
-    beyond the training's tails; `worst`: the features that shifted most, or are outside, with their PSI."""
+    """`rows` that were compared; `share` of the features that shifted, and those that did so most, with their PSI;
+    `outside`: the largest share of a row's features beyond the training's tails, of the last day's rows, and some of
+    their names."""
 
     rows: int
+    features: int
     share: float
-    outside: float
     worst: tuple[tuple[str, float], ...]
+    outside: float
+    strange: tuple[str, ...]
 
     @property
     def alarming(self) -> bool:
-        return max(self.share, self.outside) >= MANY
+        return self.share >= MANY or self.outside >= STRANGE
+
+
+# -- what training leaves
 
 
 def references(rows: Floats, names: Sequence[str]) -> dict[str, Reference]:
-    """What the training rows (n, features) leave, in order of time; nothing when there are fewer than two weeks."""
-    if len(rows) < 2 * WINDOW:
+    """What the training rows (n, features), in order of time, leave; nothing when they are fewer than two weeks."""
+    if len(rows) < 2 * WEEK:
         return {}
     return {name: _reference(column) for name, column in zip(names, rows.T, strict=True)}
 
@@ -74,7 +86,7 @@ def _reference(values: Floats) -> Reference:
     bins = _bins(values, cuts)
     shares = np.round(np.bincount(bins, minlength=len(cuts) + 2) / len(bins), 6)
     low, high = (_short(value) for value in np.quantile(known, TAILS))
-    usual = _short(np.quantile(_weeks(bins, shares), USUAL))
+    usual = _short(float(np.quantile(_weeks(bins, shares), USUAL)))
     return Reference(cuts=tuple(cuts.tolist()), shares=tuple(shares.tolist()), low=low, high=high, usual=usual)
 
 
@@ -89,16 +101,26 @@ def _bins(values: Floats, cuts: Floats) -> NDArray[np.intp]:
 
 
 def _weeks(bins: NDArray[np.intp], expected: Floats) -> Floats:
-    """The PSI of every week of training, a day apart."""
+    """The PSI of the training's weeks, each a day after the one before."""
     each = bins[:, None] == np.arange(len(expected))
     counts = np.concatenate([np.zeros((1, len(expected)), np.int64), each.cumsum(axis=0)])
-    return stability(((counts[WINDOW:] - counts[:-WINDOW])[::DAY]) / WINDOW, expected, WINDOW)
+    return stability((counts[WEEK:] - counts[:-WEEK])[::DAY] / WEEK, expected, WEEK)
+
+
+def levels(bars: Bars) -> dict[str, tuple[float, float]]:
+    """The tails of close and volume, by which wrong units are known."""
+    columns = {"close": bars.close, "volume": bars.volume}
+    tails = {name: np.quantile(values, TAILS).tolist() for name, values in columns.items()}
+    return {name: (_short(low), _short(high)) for name, (low, high) in tails.items()}
+
+
+# -- what is shown now
 
 
 def stability(found: Floats, expected: Floats, rows: int) -> Floats:
     """The population stability index, Σ (found - expected) · ln(found / expected), along the last axis.
 
-    Shares are taken as at least half a row of `rows`, since an empty bin would be endlessly far.
+    A share is taken as half a row of `rows` at least: an empty bin would be endlessly far.
     """
     found, expected = np.maximum(found, 0.5 / rows), np.maximum(expected, 0.5 / rows)
     total: Floats = ((found - expected) * np.log(found / expected)).sum(axis=-1)
@@ -108,22 +130,30 @@ def stability(found: Floats, expected: Floats, rows: int) -> Floats:
 def drifted(rows: Sequence[Mapping[str, float]], reference: Mapping[str, Reference]) -> Drift | None:
     """How far `rows`, features by name and the newest last, are from the training's; None when that is unknown.
 
-    Rows without a feature of `reference` (another model's) are left out.
+    Rows that lack a feature of `reference` (another model's) are left out.
     """
+    names = list(reference)
     known = [row for row in rows if reference.keys() <= row.keys()]
-    if len(known) < ENOUGH or not reference:
+    if len(known) < ENOUGH or not names:
         return None
-    columns = {name: np.array([row[name] for row in known], np.float64) for name in reference}
-    index = {name: _index(columns[name], reference[name]) for name in reference}
-    shifted = [name for name, value in index.items() if value > max(SHIFTED, reference[name].usual)]
-    outside = [name for name in reference if not _within(float(columns[name][-1]), reference[name])]
-    named = sorted({*shifted, *outside}, key=lambda name: (-index[name] / max(SHIFTED, reference[name].usual), name))
+    values = np.array([[row[name] for name in names] for row in known], np.float64)
+    index = {name: _index(column, reference[name]) for name, column in zip(names, values.T, strict=True)}
+    shifted = {name: psi for name, psi in index.items() if psi > _bound(reference[name])}
+    worst = sorted(shifted, key=lambda name: (-index[name] / _bound(reference[name]), name))
+    beyond = _beyond(values[-DAY:], list(reference.values()))
+    strangest = beyond[int(np.argmax(beyond.sum(axis=1)))]
     return Drift(
         rows=len(known),
-        share=len(shifted) / len(reference),
-        outside=len(outside) / len(reference),
-        worst=tuple((name, index[name]) for name in named[:WORST]),
+        features=len(names),
+        share=len(shifted) / len(names),
+        worst=tuple((name, shifted[name]) for name in worst[:WORST]),
+        outside=float(strangest.mean()),
+        strange=tuple(names[i] for i in np.flatnonzero(strangest)[:WORST]),
     )
+
+
+def _bound(reference: Reference) -> float:
+    return max(SHIFTED, reference.usual)
 
 
 def _index(values: Floats, reference: Reference) -> float:
@@ -132,25 +162,16 @@ def _index(values: Floats, reference: Reference) -> float:
     return float(stability(found, np.array(reference.shares), len(bins)))
 
 
-def _within(value: float, reference: Reference) -> bool:
-    return value != value or reference.low <= value <= reference.high
-
-
-def levels(bars: Bars) -> dict[str, tuple[float, float]]:
-    """The tails of close and volume, by which wrong units are known."""
-    low, high = TAILS
-    columns = {"close": bars.close, "volume": bars.volume}
-    return {
-        name: (_short(np.quantile(values, low)), _short(np.quantile(values, high))) for name, values in columns.items()
-    }
+def _beyond(values: Floats, references: Sequence[Reference]) -> NDArray[np.bool_]:
+    """Which values are beyond the tails. NaN is not: it has a bin of its own."""
+    low, high = np.array([[each.low, each.high] for each in references]).T
+    return (values < low) | (values > high)
 
 
 def other_units(bars: Bars, known: Levels) -> tuple[str, ...]:
-    """Which of close and volume were, in the median of the last day's bars, far beyond what the training bars had."""
+    """Which of close and volume are, in the median of the last day's bars, far beyond what the training bars had."""
     if len(bars) < DAY:
         return ()
-    columns = {"close": bars.close[-DAY:], "volume": bars.volume[-DAY:]}
-    middle = {name: float(np.median(values)) for name, values in columns.items()}
-    return tuple(
-        name for name, (low, high) in known.items() if name in middle and not low / FAR <= middle[name] <= high * FAR
-    )
+    middle = {"close": float(np.median(bars.close[-DAY:])), "volume": float(np.median(bars.volume[-DAY:]))}
+    found = [(name, middle[name], *known[name]) for name in middle if name in known]
+    return tuple(name for name, value, low, high in found if not low / FAR <= value <= high * FAR)

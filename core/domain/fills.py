@@ -51,8 +51,8 @@ class Account(Struct, frozen=True, kw_only=True):
     """What a venue knows of one book: its holding, the orders not yet filled, and its newest fills, oldest first.
 
     `bar`: the last bar of the market that it went through (paper); None before the first.
-    `known`: ids of every intent that it has taken and still remembers. `asked`: how often it was asked about one that it
-    had not got: whoever sends that one on an older sight of the account is too late.
+    `known`: ids of every intent that it has taken and still remembers. `asked`: how often it was asked about one that
+    it had not got: whoever sends that one on an older sight of the account is too late.
     """
 
     holding: Holding

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.bars import Bars, Floats, bar_before, close_time, moment
+from core.domain.drift import levels
 from core.domain.ensemble import Artefact, Fitted, Gate, Judgement, Training, export, fit, judge, verdict
 from core.domain.features import SETS, compute
 from core.domain.forecast import MANIFEST, Meta, digest
@@ -118,6 +119,7 @@ def _meta(book: Book, plan: Plan, bars: Bars, at: datetime, judgement: Judgement
         git_commit=plan.git_commit,
         metrics=judgement.metrics(),
         warnings=tuple(reasons),
+        levels=levels(bars),
     )
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from core.adapters.venue_line import NOT_SENT, Codes, Fault, Kind, Line, Refused, Unknown
 from core.adapters.venue_line.pace import COOL_S, COOLEST_S, FAILURES, Breaker, Bucket
 from core.adapters.venue_line.trouble import MEANING
-from core.ports import Calls, Unavailable
+from core.ports import Unavailable
 from tests.adapters.candle_venues import HTML
 from tests.adapters.scripted import Answer, Script, scripted
 from tests.fakes import FixedClock
@@ -560,80 +559,3 @@ def test_no_message_and_no_traceback_tells_a_key_a_secret_or_a_signature(
             for secret in (KEY, SECRET, "abc123", "Signature=", "pAsSwOrD"):
                 assert secret not in told
         assert venue.asked
-
-
-# What it counts
-
-
-class Slow(Script):
-    """Each answer takes as long as the clock is moved while it is made."""
-
-    clock: FixedClock
-    seconds: float
-
-    def next(self, request: Any) -> Answer | None:
-        self.clock.advance(timedelta(seconds=self.seconds))
-        return super().next(request)
-
-
-def test_the_seconds_of_the_newest_requests_are_kept() -> None:
-    clock = Waiting()
-    with scripted(FINE, kind=Slow) as server:
-        assert isinstance(server, Slow)
-        server.clock = clock
-        line = line_to(server.host, clock)
-        for number in range(70):
-            server.seconds = number / 8
-            ask(line)
-    assert line.calls() == Calls(70, 0, tuple(number / 8 for number in range(6, 70)))
-
-
-def test_a_clock_that_is_set_back_takes_no_time() -> None:
-    clock = Waiting()
-    with scripted(FINE, kind=Slow) as server:
-        assert isinstance(server, Slow)
-        server.clock, server.seconds = clock, -3600.0
-        line = line_to(server.host, clock)
-        ask(line)
-    assert line.calls() == Calls(1, 0, (0.0,))
-
-
-@pytest.mark.parametrize(
-    ("answer", "failed"),
-    [
-        (FINE, 0),
-        (no(60001), 0),  # a plain refusal
-        (no(20001), 1),  # a refusal too, but of the kind "nonce"
-        (no(70004), 0),
-        (no(10009, 429), 1),
-        (no(10001), 1),
-        (no(99999), 1),  # it is not in the closed list
-        (Answer(502, HTML), 1),
-        (Answer(200, HTML), 1),
-        (None, 1),
-    ],
-)
-def test_a_request_has_failed_unless_it_was_answered_or_plainly_refused(answer: Answer | None, failed: int) -> None:
-    with scripted(answer) as server:
-        line = line_to(server.host, tries=1)
-        with contextlib.suppress(Fault):
-            ask(line)
-        with contextlib.suppress(Refused, Unknown):
-            place(line)
-        assert line.calls()[:2] == (2, 2 * failed)
-
-
-def test_every_try_is_a_request_and_what_never_left_is_none() -> None:
-    with scripted(None, None, FINE) as server:
-        line = line_to(server.host, Waiting())
-        ask(line)
-        with pytest.raises(Refused):
-            line.write(lambda: 1 / 0, "nonsense")
-        assert line.calls()[:2] == (3, 2)
-    with scripted(None) as server:
-        line = line_to(server.host, Waiting())
-        down(line)
-        made = line.calls().made
-        with pytest.raises(Refused):
-            place(line)
-        assert line.calls().made == made == len(server.asked), "while the venue is down nothing is sent"

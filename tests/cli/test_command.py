@@ -17,7 +17,7 @@ from tests.cli.command import ROOT, Environ, closed, hourhand, of_files, setting
 from tests.road import HOUR
 
 AT = closed(1600).isoformat()
-COMMANDS = ["demo", "download", "train", "tick", "serve", "status"]
+COMMANDS = ["demo", "download", "train", "tick", "guard", "check", "serve", "status"]
 COMMANDS += ["halt", "reduce", "flatten", "resume", "explain", "replay"]
 TWO = {"HOURHAND__BOOKS": '[{id = "btc", symbol = "BTC/USDT"}, {id = "eth", symbol = "BTC/USDT"}]'}
 
@@ -62,8 +62,8 @@ def test_every_command_refuses_a_mistyped_key_and_names_the_nearest(tmp_path: Pa
         (("demo", "--from", "2024-02-01", "--to", "2024-01-01"), "correct --from or --to"),
         (("tick", "--at", "2099-01-01T00:00:00Z"), "not ahead of now"),
         (("train", "--at", "2099-01-01"), "not ahead of now"),
-        *(((name, "--book", "doge"), "no book 'doge': the settings have demo") for name in COMMANDS[1:4]),
-        *(((name, "--book", "doge"), "no book 'doge': the settings have demo") for name in COMMANDS[6:]),
+        *(((name, "--book", "doge"), "no book 'doge': the settings have demo") for name in COMMANDS[1:6]),
+        *(((name, "--book", "doge"), "no book 'doge': the settings have demo") for name in COMMANDS[8:]),
     ],
 )
 def test_wrong_use_is_told_and_does_nothing(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:

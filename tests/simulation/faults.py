@@ -59,6 +59,7 @@ class Luck:
         self._calls = 0
         self.struck = 0  # how many faults this invocation has met
         self.actor = ""  # who calls, before the name of the call: "" for a tick
+        self.barred = ""  # what the venue said at the last look
         self.dead = False
 
     def tell(self, line: str) -> None:

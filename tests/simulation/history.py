@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -202,7 +203,7 @@ class History:
         warm = draw.random() < 0.99
         self._disturbed, self._commits = 0, 0
         try:
-            answer = flow(world(self.scene, luck, self._foresee, warm, self._owner))
+            answer = flow(world(self.scene, luck, partial(self._foresee, luck), warm, self._owner))
         except Crash:
             answer = {"outcome": "crashed", "reason": "the process died"}
         except Unavailable as failure:
@@ -222,7 +223,7 @@ class History:
         return f"claim {self._claims}"
 
     def _foresee(
-        self, book: Book, bars: Bars, model: Model | None, daily: Daily, problem: tuple[str, str] | None
+        self, luck: Luck, book: Book, bars: Bars, model: Model | None, daily: Daily, problem: tuple[str, str] | None
     ) -> Foresight:
         """What the models of this history say: tempting, whatever the problem is; now and then no number at all."""
         index = (self.scene.time.now - market.START) // HOUR if not len(bars) else _index(bars)
@@ -230,7 +231,7 @@ class History:
         p_up = draw.choice([0.1, 0.3, 0.49, 0.51, 0.7, 0.9, math.nan if draw.random() < 0.2 else 0.8])
         price = float(bars.close[-1]) if len(bars) else math.nan
         fit = problem is None and _true(bars, needed(book)) and p_up == p_up
-        self.audit.fit[moment(market.opens(index))] = fit and not self.scene.venue.barred()
+        self.audit.fit[moment(market.opens(index))] = fit and not luck.barred
         return Foresight(problem=problem, p_up=p_up, context=(0.008 * price, *CALM))
 
     # -- what is seen afterwards

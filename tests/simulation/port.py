@@ -32,7 +32,9 @@ class Port:
         names = {order.order_id for order in orders if order.order_id} | {order.intent.id for order in orders}
         nameless = any(not order.order_id for order in orders)  # then what was executed is asked about by its id
         with self._counted():
-            return self._luck.call("look", lambda: self._venue.show(frozenset(names), nameless))
+            seen: Sight = self._luck.call("look", lambda: self._venue.show(frozenset(names), nameless))
+        self._luck.barred = seen.barred
+        return seen
 
     def submit(self, book: str, orders: Sequence[Order]) -> Sequence[Answer]:
         answers = []

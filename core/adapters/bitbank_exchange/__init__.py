@@ -21,7 +21,8 @@ from msgspec.structs import replace
 from core.adapters.bitbank_exchange import answers
 from core.adapters.bitbank_exchange.answers import Account, Margin
 from core.adapters.bitbank_exchange.codes import CODES, NO_SUCH_ORDER, OVER
-from core.adapters.venue_line import Fault, Line, Refused, Unknown, item, name_of, number, vetting
+from core.adapters.bitbank_exchange.rules import PairRules
+from core.adapters.venue_line import Fault, Line, Refused, Unknown, item, vetting
 from core.domain.bars import Bars
 from core.domain.orders import ZERO, Answer, Execution, Intent, Listed, Order, Rules, Sight, Traits
 from core.domain.settle import SKEW
@@ -35,7 +36,6 @@ log = logging.getLogger("hourhand.bitbank")
 READS_PER_S, WRITES_PER_S = 8, 5
 AHEAD_S: Final = 1.0  # by which our clock may be ahead of the venue's: by our clock, requests then live longer
 SLACK_S: Final = 2.0  # for the venue to carry out a request that it got in time
-PAIRS_FOR: Final = timedelta(minutes=10)  # so the rules are asked for once a tick
 PAGE, PAGE_LIMIT = 100, 1000  # executions
 STRANGERS: Final = 4  # with more than one no order is told by elimination; some more are for a person to read
 ROUNDS: Final = 3
@@ -81,7 +81,7 @@ class BitbankExchange:
         self._base, self._quote = base, quote
         self._key, self._secret, self._clock, self._urls = key, secret, clock, urls
         self._window_ms, self._timeout_ms = window_ms, timeout_ms
-        self._pair: tuple[datetime, dict[str, Any], list[str]] | None = None
+        self._market = PairRules(symbol, self.pair, margin, clock, self._ask)
         self._stamp: datetime | None = None  # what the request at hand is signed with, in place of now
 
     @cached_property
@@ -96,7 +96,7 @@ class BitbankExchange:
         return Traits(identity="none", window_s=window_s, stops="resting", spot=spot, short=self.margin, notes=NOTES)
 
     def look(self, book: str, bars: Bars, orders: Sequence[Order] = ()) -> Sight:  # noqa: ARG002
-        rules, barred = self._rules()
+        rules, barred = self._market.rules()
         for _ in range(ROUNDS):  # what executes while we look would be in one answer and not in the other
             before = self._account()
             listed = self._orders(orders)
@@ -319,35 +319,6 @@ class BitbankExchange:
         what = "margin status"
         data = self._ask("privateGetUserMarginStatus", what)
         return answers.margin_status(data, self.pair, rules.leverage, f"bitbank, {what}")
-
-    def _rules(self) -> tuple[Rules, list[str]]:
-        """The pair's rules, and why bitbank takes no new orders in it now."""
-        (asked_at, row, halted), where = self._pair_row(), f"bitbank, rules of {self.symbol}"
-        what = "circuit breaker"
-        mode = name_of(self._ask("publicGetPairCircuitBreakInfo", what, pair=self.pair), "mode", f"bitbank, {what}")
-        found = answers.rules(row, where, margin=self.margin)
-        barred = answers.suspensions(row, mode, where, margin=self.margin)
-        self._pair = asked_at, row, halted  # only what makes sense is kept
-        return found, [*barred, *halted]
-
-    def _pair_row(self) -> tuple[datetime, dict[str, Any], list[str]]:
-        now = self._clock.now()
-        if self._pair is not None and timedelta() <= now - self._pair[0] <= PAIRS_FOR:
-            return self._pair
-        rows = self._rows("pairs", "marketsGetSpotPairs", "pairs")
-        row = next((row for row in rows if isinstance(row, dict) and row.get("name") == self.pair), None)
-        if row is None:
-            raise Unavailable(f"bitbank does not trade {self.symbol}; is the symbol right?")
-        return now, row, self._halted(number(row, "unit_amount", f"bitbank, rules of {self.symbol}"))
-
-    def _halted(self, least: Decimal) -> list[str]:
-        """Why new orders make no sense while the exchange is as it is. Exits are tried all the same."""
-        try:
-            rows = self._rows("statuses", "privateGetSpotStatus", "state of the pairs")
-            row = next((row for row in rows if isinstance(row, dict) and row.get("pair") == self.pair), {})
-            return answers.halted(row, least, f"bitbank, state of {self.symbol}")
-        except Unavailable as failure:
-            return [f"how the exchange stands is not known ({failure})"]
 
 
 def _refused(intent: Intent, said: str) -> Answer:

@@ -42,6 +42,7 @@ def export(fitted: Fitted, meta: Meta) -> Artefact:
         libraries=_versions(),
         stacking=fitted.stacking,
         files={name: digest(data) for name, data in files.items()},
+        reference=fitted.reference,
     )
     artefact = {MANIFEST: encode(manifest), **files}
     load(artefact, None)

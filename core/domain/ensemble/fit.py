@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.bars import Floats
+from core.domain.drift import Reference, references
 from core.domain.ensemble.members import Members, Training, train
 from core.domain.forecast import Stacking
 from core.domain.splits import purged_folds
@@ -25,7 +26,8 @@ def _quiet(_: float) -> None:
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
     """What training made. `missing_ok`: the features that had NaN; `base_rate`: the share of ups among the rows;
-    `sample`: some of the rows, spread over all of them, from which the golden rows are made."""
+    `sample`: some of the rows, spread over all of them, from which the golden rows are made; `reference`: how each
+    feature was in them."""
 
     members_: Members
     stacking: Stacking
@@ -35,6 +37,7 @@ class Fitted:
     rows: int
     base_rate: float
     sample: Floats
+    reference: dict[str, Reference]
 
     def members(self, rows: Floats) -> Floats:
         """(n, 3): the trained libraries' own probabilities for rows (n, features)."""
@@ -85,6 +88,7 @@ def fit(
         rows=len(rows),
         base_rate=float(y.mean()),
         sample=_sample(rows),
+        reference=references(rows, names),
     )
 
 

@@ -9,7 +9,10 @@ from typing import Annotated, Final
 
 import msgspec
 
-FORMAT: Final = 1
+from core.domain.drift import Reference
+
+FORMAT: Final = 2  # what is written; 1 had no levels and references, by which drift is known
+FORMATS: Final = (1, FORMAT)  # what is read
 MANIFEST: Final = "manifest.json"
 GOLDEN: Final = "golden.npz"
 TREES: Final = ("lightgbm.npz", "xgboost.npz", "forest.npz")
@@ -28,7 +31,8 @@ class BadModel(ValueError):
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a model comes from, as the training flow knows it. Times are UTC; `data_*` tell of the bars trained on."""
+    """Where a model comes from, as the training flow knows it. Times are UTC; `data_*` tell of the bars trained on, and
+    `levels` of their close and volume (core.domain.drift)."""
 
     symbol: str
     timeframe: str
@@ -41,6 +45,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     git_commit: str = "unknown"
     metrics: Metrics = {}
     warnings: tuple[str, ...] = ()
+    levels: dict[str, tuple[float, float]] = {}
 
 
 class Stacking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +61,8 @@ class Stacking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Manifest(Meta, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that is known of a model. `missing_ok`: the features that may be NaN, because some were in training."""
+    """All that is known of a model. `missing_ok`: the features that may be NaN, because some were in training;
+    `reference`: how each feature was in training, or nothing: drift is then unknown."""
 
     format: int
     horizon: int
@@ -69,6 +75,7 @@ class Manifest(Meta, frozen=True, kw_only=True, forbid_unknown_fields=True):
     libraries: dict[str, str]
     stacking: Stacking
     files: dict[str, str]
+    reference: dict[str, Reference] = {}
 
 
 class _Format(msgspec.Struct):
@@ -88,8 +95,8 @@ def decode(data: bytes) -> Manifest:
     """Raises BadModel: `model_manifest` when it cannot be understood, `model_format` when it is of another format."""
     try:
         version = msgspec.json.decode(data, type=_Format).format
-        if version != FORMAT:
-            raise BadModel("model_format", f"the model has format {version}, this program reads {FORMAT}: train anew")
+        if version not in FORMATS:
+            raise BadModel("model_format", f"the model has format {version}, this program reads {FORMATS}: train anew")
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadModel("model_manifest", f"{MANIFEST} cannot be understood ({error}): publish it again") from None
@@ -101,6 +108,9 @@ def _consistent(manifest: Manifest) -> None:
     names = set(manifest.names)
     if not names or len(names) != len(manifest.names) or not names.issuperset(manifest.missing_ok):
         raise BadModel("model_manifest", f"{MANIFEST}: feature names are absent, double, or missing_ok is not of them")
+    known = manifest.reference
+    if not names.issuperset(known) or not all(each.consistent for each in known.values()):
+        raise BadModel("model_manifest", f"{MANIFEST}: the reference is of other features, or its bins do not fit")
     if set(manifest.files) != set(FILES):
         raise BadModel("model_manifest", f"{MANIFEST} lists {sorted(manifest.files)}, not {sorted(FILES)}")
 

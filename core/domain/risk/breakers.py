@@ -208,8 +208,9 @@ def _cooldown(results: Sequence[Result], policy: Policy, now: datetime) -> Itera
 def _stops(results: Sequence[Result], policy: Policy, now: datetime) -> Iterator[Trip]:
     """freqtrade's StoplossGuard; here every result that was stopped counts, also one that made money."""
     stopped, within = [result for result in results if result.stopped], timedelta(hours=policy.stops_within_hours)
+    recent = now - timedelta(hours=policy.stops_hours)
     for first, last in zip(stopped, stopped[max(policy.stops, 1) - 1 :], strict=False):
-        if policy.stops > 0 and last.closed - first.closed <= within:
+        if policy.stops > 0 and last.closed > recent and last.closed - first.closed <= within:
             detail = f"{policy.stops} stops within {policy.stops_within_hours:g} hours; the limit is {policy.stops}"
             yield _after(last, "stops", policy.stops_level, policy.stops_hours, detail)
 
