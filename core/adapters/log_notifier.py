@@ -30,4 +30,5 @@ class LogNotifier:
         for message in messages:
             told = {"title": message.title, "at": message.at, "count": message.count, "fields": message.fields}
             said = ": ".join(part for part in (message.title, message.text) if part)
+            said = said.encode("utf-8", "replace").decode()  # half a character would break whoever reads the log
             log.log(LEVELS[message.severity], "%s", said, extra={"alert": told})

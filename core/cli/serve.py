@@ -134,6 +134,8 @@ def _idle(status: int, data: bytes) -> bool:
 def _told(status: int, data: bytes) -> str:
     try:
         said = msgspec.json.decode(data, type=dict[str, object])
+        if isinstance(said.get("told"), int):
+            return f"{said['outcome']}: {said['told']} told in {said.get('messages')} messages; {said['reason']}"
         return str(said.get("explanation") or f"{said['outcome']}: {said['reason']}")
     except (msgspec.MsgspecError, KeyError):
         return f"HTTP {status}, and not an answer of ours"

@@ -26,8 +26,9 @@ DAY: Final = 24
 SHIFTED: Final = 0.25  # PSI above which a population has shifted (Siddiqi)
 USUAL: Final = 0.99  # of the training's weeks
 TAILS: Final = (0.001, 0.999)
-MANY: Final = 0.15  # share of features that shifted, from which a person should look
-STRANGE: Final = 0.25  # share of one row's features beyond the training's tails, from which a person should look
+# From which a person should look: a share of the features and, for small sets, a count of them.
+MANY: Final = (0.15, 3)  # that shifted
+STRANGE: Final = (0.25, 5)  # that are beyond the training's tails, in one row
 FAR: Final = 10.0  # times beyond the training's levels: other units
 WORST: Final = 5  # features that are named
 
@@ -53,20 +54,22 @@ Levels = Mapping[str, tuple[float, float]]  # close, volume → low and high tai
 
 
 class Drift(Struct, frozen=True, kw_only=True):
-    """`rows` that were compared; `share` of the features that shifted, and those that did so most, with their PSI;
-    `outside`: the largest share of a row's features beyond the training's tails, of the last day's rows, and some of
-    their names."""
+    """`rows` and `features` that were compared; how many features `shifted`, the `worst` of them with their PSI; how
+    many were `outside` of the training's tails in that row of the last day in which most were, and some of them."""
 
     rows: int
     features: int
-    share: float
+    shifted: int
     worst: tuple[tuple[str, float], ...]
-    outside: float
+    outside: int
     strange: tuple[str, ...]
 
     @property
     def alarming(self) -> bool:
-        return self.share >= MANY or self.outside >= STRANGE
+        return self._many(self.shifted, *MANY) or self._many(self.outside, *STRANGE)
+
+    def _many(self, count: int, share: float, few: int) -> bool:
+        return count >= max(share * self.features, min(few, self.features))
 
 
 # -- what training leaves
@@ -102,9 +105,11 @@ def _bins(values: Floats, cuts: Floats) -> NDArray[np.intp]:
 
 def _weeks(bins: NDArray[np.intp], expected: Floats) -> Floats:
     """The PSI of the training's weeks, each a day after the one before."""
-    each = bins[:, None] == np.arange(len(expected))
-    counts = np.concatenate([np.zeros((1, len(expected)), np.int64), each.cumsum(axis=0)])
-    return stability((counts[WEEK:] - counts[:-WEEK])[::DAY] / WEEK, expected, WEEK)
+    days, kinds = len(bins) // DAY, len(expected)
+    placed = bins[: days * DAY] + np.repeat(np.arange(days) * kinds, DAY)
+    counts = np.zeros((days + 1, kinds))
+    counts[1:] = np.bincount(placed, minlength=days * kinds).reshape(days, kinds).cumsum(axis=0)
+    return stability((counts[WEEK // DAY :] - counts[: -(WEEK // DAY)]) / WEEK, expected, WEEK)
 
 
 def levels(bars: Bars) -> dict[str, tuple[float, float]]:
@@ -145,9 +150,9 @@ def drifted(rows: Sequence[Mapping[str, float]], reference: Mapping[str, Referen
     return Drift(
         rows=len(known),
         features=len(names),
-        share=len(shifted) / len(names),
+        shifted=len(shifted),
         worst=tuple((name, shifted[name]) for name in worst[:WORST]),
-        outside=float(strangest.mean()),
+        outside=int(strangest.sum()),
         strange=tuple(names[i] for i in np.flatnonzero(strangest)[:WORST]),
     )
 
@@ -165,7 +170,8 @@ def _index(values: Floats, reference: Reference) -> float:
 def _beyond(values: Floats, references: Sequence[Reference]) -> NDArray[np.bool_]:
     """Which values are beyond the tails. NaN is not: it has a bin of its own."""
     low, high = np.array([[each.low, each.high] for each in references]).T
-    return (values < low) | (values > high)
+    beyond: NDArray[np.bool_] = (values < low) | (values > high)
+    return beyond
 
 
 def other_units(bars: Bars, known: Levels) -> tuple[str, ...]:

@@ -76,7 +76,8 @@ def _alert(book: Book, bar: datetime, drift: Drift | None, units: tuple[str, ...
     fields: dict[str, str] = {}
     if drift:
         text += _said(drift)
-        fields = {"rows": str(drift.rows), "shifted": f"{drift.share:.0%}", "outside": f"{drift.outside:.0%}"}
+        of = f"of {drift.features}"
+        fields = {"rows": str(drift.rows), "shifted": f"{drift.shifted} {of}", "outside": f"{drift.outside} {of}"}
         fields |= {name: f"PSI {psi:.2f}" for name, psi in drift.worst}
     title = f"{book.symbol}: what the model is shown is not what it was trained on"
     advice = "Look at the feed; if it is right, the market has changed: train anew."
@@ -86,11 +87,11 @@ def _alert(book: Book, bar: datetime, drift: Drift | None, units: tuple[str, ...
 def _said(drift: Drift) -> list[str]:
     said = []
     if drift.worst:
-        count, names = round(drift.share * drift.features), ", ".join(name for name, _ in drift.worst)
-        said.append(f"{count} of {drift.features} features are further off than in any usual week, most: {names}.")
+        names = ", ".join(name for name, _ in drift.worst)
+        said.append(f"{drift.shifted} of {drift.features} features shifted more than they usually do, most: {names}.")
     if drift.strange:
         names = ", ".join(drift.strange)
-        said.append(f"In one row of the day {drift.outside:.0%} of them were beyond what training knew: {names}.")
+        said.append(f"In one row of the day {drift.outside} were beyond what training knew, such as {names}.")
     return said
 
 

@@ -44,9 +44,9 @@ def news_alerts(book: Book, bar: datetime, news: News) -> list[Write]:
         intent = order.intent
         text = f"{intent.leg} {intent.side} {intent.amount} never arrived: {order.detail}"
         name = f"{intent.id}-{intent.attempt}-lost"
-        told.append(alert(name, "order_unknown", "warning", at, f"{book.symbol}: an order was lost", text, book.id))
+        told.append(alert(name, "order_unknown", "warning", at, "an order was lost", text, book.id))
     if news.trouble:
-        title = f"{book.symbol}: the book is halted, a person must look"
+        title = "the book is halted, a person must look"
         told.append(alert(f"{bar:%Y%m%dT%H%M}-trouble", "trouble", "critical", at, title, news.trouble, book.id))
     return told
 
@@ -56,12 +56,12 @@ def _opened(book: Book, fill: Fill) -> Write:
     fields = {"amount": f"{fill.amount:f}", "price": f"{fill.price:f}", "fee": _short(fill.fee)}
     if fill.stop is not None:
         fields["stop"] = f"{fill.stop:f}"
-    title = f"{book.symbol}: {side} {fill.amount:f} at {fill.price:f}"
+    title = f"{side} {fill.amount:f} at {fill.price:f}"
     return alert(fill.id, "trade_opened", "info", fill.bar, title, "", book.id, fields)
 
 
 def _trade_closed(book: Book, trade: Trade) -> Write:
-    title = f"{book.symbol}: {trade.side} closed by {CAUSES.get(trade.cause, trade.cause)}, P&L {trade.pnl:+.2f}"
+    title = f"{trade.side} closed by {CAUSES.get(trade.cause, trade.cause)}, P&L {trade.pnl:+.2f}"
     fields = {
         "amount": f"{trade.amount:f}",
         "entry": _short(trade.entry),
@@ -83,7 +83,7 @@ def refusal(book: Book, bar: datetime, said: Document) -> list[Write]:
     if said["outcome"] != "refused":
         return []
     reason, at = str(said["reason"]), close_time(bar, book.timeframe)
-    title = f"{book.symbol}: no trading, {reason.replace('_', ' ')}"
+    title = f"no trading, {reason.replace('_', ' ')}"
     text = str(said["explanation"])
     return [alert(f"{bar:%Y%m%dT%H%M}-{reason}", "refusal", "warning", at, title, text, book.id)]
 
@@ -91,17 +91,17 @@ def refusal(book: Book, bar: datetime, said: Document) -> list[Write]:
 def tripped_alert(book: Book, bar: datetime, trip: Trip) -> Write:
     """A breaker that tripped."""
     until = f"until {trip.until:%Y-%m-%d %H:%M} UTC" if trip.until else "until a person resumes"
-    whose = "every book" if trip.scope == "account" else book.symbol
-    title = f"{whose}: breaker {trip.breaker.replace('_', ' ')}, {trip.level} {until}"
+    shared = trip.scope == "account"
+    title = f"{'account ' if shared else ''}breaker {trip.breaker.replace('_', ' ')}, {trip.level} {until}"
     severity: Severity = "warning" if trip.level == "reduce" else "error"
     severity = "info" if trip.breaker == "cooldown" and trip.level == "reduce" else severity
     at = close_time(bar, book.timeframe)
-    return alert(f"breaker-{trip_name(trip)}", "breaker", severity, at, title, trip.detail, book.id)
+    return alert(f"breaker-{trip_name(trip)}", "breaker", severity, at, title, trip.detail, "" if shared else book.id)
 
 
 def unprotected(book: Book, bar: datetime, position: Decimal) -> Write:
     """A position without its stop, when nothing more can be done about it now."""
-    at, title = close_time(bar, book.timeframe), f"{book.symbol}: a position has no stop"
+    at, title = close_time(bar, book.timeframe), "a position has no stop"
     text = f"a position of {position} has no stop at the venue"
     return alert(f"{bar:%Y%m%dT%H%M}-unprotected", "unprotected", "critical", at, title, text, book.id)
 
@@ -110,8 +110,8 @@ def model_alert(book: Book, version: str, at: datetime, reasons: list[str], live
     """A model that went live, or was refused."""
     why = "; ".join(reasons)
     if not live:
-        title = f"{book.symbol}: the new model was refused, the old one stays"
+        title = "the new model was refused, the old one stays"
         return alert(f"refused-{at:%Y%m%dT%H%M}", "model_refused", "warning", at, title, why, book.id)
     text = f"model {version} is live" + (f", though the gate refused it: {why}" if why else "")
     severity: Severity = "warning" if why else "info"
-    return alert(version, "model_promoted", severity, at, f"{book.symbol}: a new model is live", text, book.id)
+    return alert(version, "model_promoted", severity, at, "a new model is live", text, book.id)

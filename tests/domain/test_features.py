@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from core.domain import features as f
 from core.domain.bars import Bars, Floats, insane
 from core.domain.daily import DAY, Daily, none
-from core.domain.features import CONTEXT, REGISTRY, SETS, Feature, FeatureSet, Inputs, compute, last_row
+from core.domain.features import CONTEXT, REGISTRY, SETS, Feature, FeatureSet, compute, last_row
+from core.domain.features.inputs import Inputs
 
 DATA: Final = Path(__file__).parents[2] / "../shared/data"
 MONDAY: Final = 1_704_067_200  # 2024-01-01 00:00 UTC

@@ -20,6 +20,7 @@ from core.domain.forecast.manifest import TREES
 from tests.domain.forecasts import META, trained
 
 MANIFEST = "manifest.json"
+REFERENCE = {"cuts": [5.0], "shares": [0.5, 0.4, 0.1], "low": 0.0, "high": 23.0, "usual": 0.5}
 
 
 @lru_cache(maxsize=1)
@@ -159,6 +160,15 @@ def test_the_manifest_tells_where_the_model_comes_from() -> None:
     assert model().version == digest(artefact()[MANIFEST])
 
 
+def test_an_older_model_without_references_loads_and_its_drift_is_unknown() -> None:
+    older = msgspec.json.decode(artefact()[MANIFEST])
+    assert set(older["reference"]) == set(older["names"])
+    older = {key: value for key, value in older.items() if key not in ("reference", "levels")} | {"format": 1}
+    files = {**artefact(), MANIFEST: msgspec.json.encode(older)}
+    found = load(files, digest(files[MANIFEST])).manifest
+    assert (found.reference, found.levels, found.names) == ({}, {}, model().manifest.names)
+
+
 def damaged(data: bytes, random: np.random.Generator) -> bytes:
     """Some bytes flipped, the end cut off, or a piece doubled."""
     way, at = random.integers(3), random.integers(len(data))
@@ -292,12 +302,16 @@ def test_scores_that_differ_from_the_golden_ones_are_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason", "words"),
     [
-        ({"format": 2}, "model_format", "format 2"),
+        ({"format": 3}, "model_format", "format 3"),
         ({"surprise": 1}, "model_manifest", "surprise"),
         ({"rows": "many"}, "model_manifest", "rows"),
         ({"names": ["a", "a"]}, "model_manifest", "double"),
         ({"missing_ok": ["nowhere"]}, "model_manifest", "missing_ok"),
         ({"files": {}}, "model_manifest", "lists"),
+        ({"reference": {"nowhere": REFERENCE}}, "model_manifest", "other features"),
+        ({"reference": {"hour": {**REFERENCE, "shares": [1.0]}}}, "model_manifest", "do not fit"),
+        ({"reference": {"hour": {**REFERENCE, "cuts": [2.0, 1.0], "shares": [1.0] * 4}}}, "model_manifest", "not fit"),
+        ({"reference": {"hour": {**REFERENCE, "low": None}}}, "model_manifest", "low"),
     ],
 )
 def test_a_manifest_that_cannot_be_right_is_refused(changes: dict[str, Any], reason: str, words: str) -> None:

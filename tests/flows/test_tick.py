@@ -404,7 +404,7 @@ def test_a_refusal_alerts_and_a_fill_is_told() -> None:
     made.world.cache.clear()
     run(made, index + 1)
     told = {alert["event"]: alert for _, alert in made.world.state.scan("outbox")}
-    assert told["trade_opened"]["title"].startswith(("BTC/USDT: long", "BTC/USDT: short"))
+    assert told["trade_opened"]["title"].startswith(("long", "short"))
     assert "no model is live" in told["refusal"]["text"]
 
 

@@ -12,6 +12,7 @@ import pytest
 from core.domain.bars import Bars, close_time, moment
 from core.domain.ensemble import Gate
 from core.domain.forecast import load
+from core.domain.forecast.manifest import encode
 from core.flows.serving import fetch, pointer_key
 from core.flows.tick import tick
 from core.flows.train import Plan, train
@@ -58,6 +59,14 @@ def test_what_was_judged_is_published_and_the_next_tick_trades_on_it(made: Road)
     answered = tick(made.world, made.book, made.at(BARS))
     assert (answered["model"], answered["outcome"]) == (said["version"], answered["outcome"])
     assert answered["outcome"] in ("traded", "stayed_out")
+
+
+def test_a_model_knows_how_its_features_and_bars_were_in_training(made: Road) -> None:
+    model = load(fetch(made.world, made.book, train_once(made)["version"]), None)
+    assert set(model.manifest.reference) == set(model.manifest.names)
+    low, high = model.manifest.levels["close"]
+    learnt = made.bars[BARS - 80 * 24 : BARS].close
+    assert learnt.min() <= low < np.median(learnt) < high <= learnt.max()
 
 
 def test_a_refused_model_leaves_the_live_one_and_says_why(made: Road) -> None:
@@ -182,6 +191,7 @@ def test_the_vix_is_learnt_from_when_there_is_one() -> None:
     assert said["outcome"] == "published"
     model = load(fetch(made.world, made.book, said["version"]), None)
     assert "vix_level" in model.manifest.names
+    assert len(encode(model.manifest)) < 40_000  # it is read at every cold start
     blind = train(replace(made.world, vix=[]), made.book, plan(), at(made))
     assert blind["outcome"] == "refused"
     assert "vix" in blind["reason"]
