@@ -146,6 +146,19 @@ class App:
         """The same market by the minute, where there is one: files and the simulation have bars of one length."""
         return self._market(replace(book, timeframe="1m")) if self.settings.market.source == "venue" else None
 
+    def no_go(self) -> list[str]:
+        """Why real money may not begin to be traded: of each book that has never ticked, what hourhand check marks as
+        NO-GO. A book that has begun is never kept from its exits."""
+        if self.settings.exchange.mode != "live":
+            return []
+        from core.flows.check import check
+        from core.flows.status import status
+
+        begun = {entry["id"] for entry in status(self.state, self.books)["books"] if entry["bar"]}
+        new = [book for book in self.books if book.id not in begun]
+        found = [(book.id, finding) for book in new for finding in check(self.world(book.id), book)]
+        return [f"{book}, {one.name}: {one.said}" for book, one in found if one.verdict == "no_go"]
+
     def _market(self, book: Book) -> Market:
         market, venue = self.settings.market, self.settings.venue
         if market.source == "simulated":

@@ -114,6 +114,7 @@ def _told(book: Document) -> str:
             f"  unsettled  {'; '.join(book['unsettled']) or 'nothing'}",
             *(f"  order      {order}" for order in book["orders"]),
             *([f"  TROUBLE    {book['trouble']}"] if book["trouble"] else []),
+            *([f"  BREAKERS   {', '.join(book['breakers'])}"] if book["breakers"] else []),
         ]
     lines.append(f"  model      {book['model'] or 'none: run hourhand train'}")
     lines.append(f"  last       {book['explanation'] or book['reason'] or 'nothing yet'}")

@@ -33,12 +33,14 @@ EVERY_MINUTE = ("/guard", "/alert")  # the next call comes soon enough: no retri
 
 
 def serve(arguments: Namespace) -> Answer:
-    """Runs until it is stopped. Raises Failed when the port is taken."""
+    """Runs until it is stopped. Raises Failed when the port is taken, or live may not begin."""
     from functions_framework import create_app
     from werkzeug.middleware.dispatcher import DispatcherMiddleware
     from werkzeug.serving import make_server
 
     app = opened(arguments)
+    if said := app.no_go():
+        raise Failed(f"NO-GO, so live does not start ({'; '.join(said)}): see hourhand check")
     if arguments.config:
         os.environ["HOURHAND_CONFIG"] = str(arguments.config)  # the functions read their own settings
     served = {f"/{name}": _at_its_root(create_app(name, str(MAIN))) for name in FUNCTIONS}

@@ -195,7 +195,7 @@ def warned(state: BookState, trips: Sequence[Trip]) -> BookState:
 
 def trip_name(trip: Trip) -> str:
     """The same as long as the trip is the same one."""
-    return f"{trip.scope}-{trip.breaker}-{trip.until or trip.since:%Y%m%dT%H%M}"
+    return f"{trip.scope}-{trip.breaker}-{'until' if trip.until else 'since'}-{trip.until or trip.since:%Y%m%dT%H%M}"
 
 
 def trusted(state: BookState, over: Sequence[Trip], now: datetime) -> BookState:

@@ -14,7 +14,8 @@ from core.flows.serving import pointer_key
 from core.ports import Document, StateStore, Versioned
 
 # What is not known of a damaged state.
-UNKNOWN = ("bar", "position", "average_price", "stop", "equity", "cash", "trades", "unsettled", "orders", "trouble")
+UNKNOWN = ("bar", "position", "average_price", "stop", "equity", "cash", "trades", "unsettled", "orders")
+UNKNOWN += ("trouble", "breakers")
 
 
 def status(state: StateStore, books: Sequence[Book]) -> Document:
@@ -59,6 +60,7 @@ def _holding(state: BookState) -> Document:
         "unsettled": [_told(order) for order in state.unsettled],
         "orders": [f"{_told(order)}: {order.status}" for order in state.open_orders],
         "trouble": state.trouble or None,
+        "breakers": list(state.warned),
     }
 
 

@@ -14,12 +14,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import urllib3
 
 from core.cli.serve import _call, jobs
+from core.domain.state import opening
+from core.flows.claim import book_key, plain
+from core.ports import Write
 from core.wiring import App, app
 from tests.adapters.candle_venues import always, loopback
 from tests.cli.command import ROOT, closed, hourhand, of_files, settings, with_model
+from tests.cli.test_check import LIVE, ONE
 
 CODE = "from core.cli import main; raise SystemExit(main())"
 AT = closed(1600)
@@ -80,6 +85,19 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         taken.listen()
         ran = hourhand(settings(tmp_path), "serve", "--port", str(taken.getsockname()[1]))
     assert (ran.code, "give another one with --port" in ran.err) == (1, True)
+
+
+def test_live_does_not_start_on_no_go_but_a_book_that_has_begun_is_never_kept_from_its_exits(tmp_path: Path) -> None:
+    keys = {"VENUE_API_KEY": "k" * 12, "VENUE_API_SECRET": "s" * 12}
+    environ = {**settings(tmp_path, **ONE, **LIVE), **keys}
+    ran = hourhand(environ, "serve", "--port", "0")
+    assert ran.code == 1
+    assert "NO-GO, so live does not start (btc, keys: " in ran.err
+    assert "model: no model is live for btc" in ran.err
+    made = app(None, environ)
+    begun = msgspec.structs.replace(opening(made.books[0]), bar=AT)
+    made.state.commit([Write(book_key("btc"), {"state": plain(begun)})])
+    assert made.no_go() == []
 
 
 BOOKS = '[{id = "h", symbol = "BTC/JPY"}, {id = "q", symbol = "BTC/JPY", timeframe = "15m"}]'
