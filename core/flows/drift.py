@@ -57,7 +57,7 @@ def told(book: Book, bar: datetime, shown: Shown | None, manifest: Manifest | No
         return []
     try:
         same = [each for each in shown.records if each["features"]["digest"] == manifest.feature_digest]
-        drift = drifted([each["row"] for each in same if each.get("row")], manifest.reference)
+        drift = drifted([each["row"] for each in same], manifest.reference)
         units = other_units(shown.bars, manifest.levels)
         return [_alert(book, bar, drift, units, manifest.levels)] if units or (drift and drift.alarming) else []
     except Exception as failure:  # a damaged record is another's to report

@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import pytest
 
 from core.adapters.bitbank_exchange import BitbankExchange
 from core.adapters.ccxt_exchange import CcxtExchange
 from core.domain.orders import Rules
-from core.domain.risk import Policy
 from core.domain.state import Book
 from core.flows.check import check, starting
 from core.flows.findings import Finding
@@ -34,8 +32,8 @@ D = Decimal
 # -- when a live process begins
 
 
-def begun(exchange: Exchange, **policy: Any) -> tuple[World, Book]:
-    return Scene(policy=policy, exchange=exchange).bound()
+def begun(exchange: Exchange) -> tuple[World, Book]:
+    return Scene(exchange=exchange).bound()
 
 
 def test_a_live_process_that_is_fine_begins_and_is_asked_only_once() -> None:
@@ -46,33 +44,28 @@ def test_a_live_process_that_is_fine_begins_and_is_asked_only_once() -> None:
 
 
 def test_paper_begins_without_a_question() -> None:
-    world, book = Scene(policy={"daily_loss": 0.0}, exchange=Shown()).bound()
+    world, book = begun(Shown(vetting=Vetting(withdraw=True)))
     paper = road(book, BARS, closes(), files=model_of(book)).world
     assert starting(paper, book) is None
     assert starting(world, book) is not None
 
 
 @pytest.mark.parametrize(
-    ("vetting", "policy", "words"),
+    ("vetting", "words"),
     [
-        (Vetting(withdraw=True, skew_s=0.0), {}, "the key may withdraw"),
-        (Vetting(withdraw=False, skew_s=0.0, said=("the key may not trade: so",)), {}, "may not trade"),
-        (Vetting(withdraw=None, skew_s=7.0), {}, "7.00 s ahead"),
-        (Vetting(withdraw=None, skew_s=None), {"daily_loss": 0.0}, "daily_loss is 0"),
-        (Vetting(withdraw=None, skew_s=None), {"drawdown": 0.0}, "drawdown is 0"),
+        (Vetting(withdraw=True, skew_s=0.0), "the key may withdraw"),
+        (Vetting(withdraw=False, skew_s=0.0, said=("the key may not trade: so",)), "may not trade"),
+        (Vetting(withdraw=None, skew_s=7.0), "7.00 s ahead"),
     ],
 )
-def test_a_live_process_that_may_not_begin_takes_no_new_risk_until_that_is_mended(
-    vetting: Vetting, policy: dict[str, Any], words: str
-) -> None:
+def test_a_live_process_that_may_not_begin_takes_no_new_risk_until_that_is_mended(vetting: Vetting, words: str) -> None:
     exchange = Shown(vetting=vetting)
-    world, book = begun(exchange, **policy)
+    world, book = begun(exchange)
     for _ in range(2):
         code, said = starting(world, book) or ("", "")
         assert (code, words in said) == ("no_go", True)
     exchange.vetting = Vetting(withdraw=None, skew_s=None)
-    mended = msgspec.structs.replace(book, policy=Policy())
-    assert starting(world, mended) is None
+    assert starting(world, book) is None
 
 
 @pytest.mark.parametrize("failure", [Unavailable("no answer"), RuntimeError("no answer")])
@@ -87,10 +80,11 @@ def test_what_cannot_be_asked_is_no_reason_for_ever_and_never_raised(failure: Ex
 
 
 def test_books_begin_one_by_one() -> None:
-    world, book = begun(Shown())
+    exchange = Shown()
+    world, book = begun(exchange)
     assert starting(world, book) is None
-    careless = msgspec.structs.replace(OTHER, policy=Policy(drawdown=0.0))
-    assert (starting(world, careless) or ("",))[0] == "no_go"
+    exchange.vetting = Vetting(withdraw=True)
+    assert (starting(world, OTHER) or ("",))[0] == "no_go"
 
 
 # -- through the real adapters, over HTTP

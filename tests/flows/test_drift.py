@@ -38,8 +38,8 @@ def made_of(bars: Bars) -> Road:
 def written(change: Callable[[Document], None] = lambda row: None) -> Road:
     """A world in which the ticks of the week before MIDNIGHT have written down their rows, changed."""
     made = made_of(drawn())
-    rows = compute(SETS[BOOK.features], drawn()[: MIDNIGHT + 1], "1h", none())
-    for index in range(MIDNIGHT - WEEK - 5, MIDNIGHT):
+    rows = compute(SETS[BOOK.features], drawn()[: MIDNIGHT + 3], "1h", none())
+    for index in range(MIDNIGHT - WEEK - 5, MIDNIGHT + 3):
         row = dict(zip(NAMES, rows[index].tolist(), strict=True))
         change(row)
         record = {"row": row, "features": {"digest": SETS[BOOK.features].digest}}
@@ -77,8 +77,8 @@ def test_rows_in_another_unit_are_told_with_the_features_names() -> None:
 
 def test_wrong_units_are_told_though_no_feature_shows_them() -> None:
     made = written()
-    time, *prices, volume = drawn()[MIDNIGHT - 700 : MIDNIGHT].columns()
-    made.world.state.commit([Write(window.key(BOOK), {"bars": pack(Bars(time, *prices, volume * 1000))})])
+    loud = louder(drawn()[MIDNIGHT - 700 : MIDNIGHT], 0, 1000.0)
+    made.world.state.commit([Write(window.key(BOOK), {"bars": pack(loud)})])
     (write,) = watch(made)
     assert alert(write).text.startswith("The volume is not in the units of training")
 
@@ -143,8 +143,8 @@ def test_an_older_model_another_models_rows_or_no_model_is_unknown() -> None:
 
 
 def louder(bars: Bars, since: int, times: float) -> Bars:
-    *columns, volume = bars.columns()
-    return Bars(*columns, np.where(np.arange(len(bars)) < since, volume, volume * times))
+    time, opened, high, low, close, volume = bars.columns()
+    return Bars(time, opened, high, low, close, np.where(np.arange(len(bars)) < since, volume, volume * times))
 
 
 def days_told(made: Road, first: int, last: int) -> list[datetime]:

@@ -156,8 +156,8 @@ SETTLING: Final = (
         "paper fills not remembered",
         "Fills are told before they are remembered, and come out otherwise when bars are missing the next time.",
         PAPER,
-        "if account.fills != known.fills or _far(known, account):",
-        "if _far(known, account):",
+        "if doubted or account.fills != known.fills or _far(known, account):",
+        "if doubted or _far(known, account):",
     ),
     Mutant(
         "position mismatch passed over",

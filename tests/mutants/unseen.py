@@ -71,4 +71,26 @@ UNSEEN: Final = (
         "self._state.commit([Write(_key(book), document, version)])",
         "self._state.commit([Write(_key(book), document)])",
     ),
+    # The next three: no audit of the simulation asks what the last reading showed. tests/races and tests/flows do.
+    Mutant(
+        "no last reading",
+        "What was written down as sent goes, though the switch was flipped since.",
+        ACT,
+        "dropped = {order.intent.id for order in orders if not permits(mode, order.intent.leg)}",
+        "dropped: set[str] = set()",
+    ),
+    Mutant(
+        "sent after the lease",
+        "Who slept through its lease sends all the same.",
+        ACT,
+        "    if standing.run.time_left() <= 0:\n",
+        "    if standing.run.time_left() <= -1e9:\n",
+    ),
+    Mutant(
+        "stop taken back while halted",
+        "A position loses its stop for an exit that may not go any more.",
+        ACT,
+        'bare = standing.mode == "halt" and standing.state.holding.position',
+        "bare = False",
+    ),
 )
