@@ -14,8 +14,8 @@ from core.flows.serving import pointer_key
 from core.ports import Document, StateStore, Versioned
 
 # What is not known of a damaged state.
-UNKNOWN = ("bar", "position", "average_price", "stop", "equity", "cash", "trades", "unsettled", "orders")
-UNKNOWN += ("trouble", "breakers")
+HELD = ("bar", "position", "average_price", "stop", "equity", "cash", "trades")
+UNKNOWN = (*HELD, "unsettled", "orders", "trouble", "breakers")
 
 
 def status(state: StateStore, books: Sequence[Book]) -> Document:
