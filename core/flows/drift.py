@@ -91,7 +91,7 @@ def _said(drift: Drift) -> list[str]:
         said.append(f"{drift.shifted} of {drift.features} features shifted more than they usually do, most: {names}.")
     if drift.strange:
         names = ", ".join(drift.strange)
-        said.append(f"In one row of the day {drift.outside} were beyond what training knew, such as {names}.")
+        said.append(f"Beyond all that training knew, in one row of the day: {drift.outside}, such as {names}.")
     return said
 
 

@@ -72,6 +72,7 @@ def test_a_book_that_has_traded_in_full() -> None:
         "unsettled": [f"exit sell 0.0300 ({INTENT.id})"],
         "orders": [f"exit sell 0.0300 ({INTENT.id}): unknown"],
         "trouble": None,
+        "breakers": [],
         "equity": Decimal("10001.1"),
         "cash": Decimal("9990.123456789012345678"),
         "trades": 0,
