@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from core.domain.bars import Bars
-from core.domain.explain import REASONS
+from core.domain.explain import worded
 from core.domain.orders import Fill
 from core.domain.state import Book, BookState
 from core.domain.state import Trade as Closed
@@ -68,7 +68,7 @@ def written(app: App, book: Book, bars: Bars, trained: Document, path: Path) -> 
         numbers=[(name.replace("_", " "), _short(value)) for name, value in records[-1]["decision"]["numbers"].items()],
         model=_model(trained),
         notes=_notes(app, book, trained),
-        reasons=[(REASONS.get(reason, reason), count) for reason, count in figures["reasons"].items()],
+        reasons=[(worded(reason), count) for reason, count in figures["reasons"].items()],
         currency=book.symbol.partition("/")[2],
     )
     path.write_text(render(page), encoding="utf-8")
@@ -190,7 +190,7 @@ def summary(figures: Document, page: Path) -> str:
     model = figures["model"]
     gate = "; ".join(model["warnings"]) or "it passed"
     reasons = "\n".join(
-        f"    {count:>5}  {REASONS.get(reason, reason)}" for reason, count in figures["reasons"].items()
+        f"    {count:>5}  {worded(reason)}" for reason, count in figures["reasons"].items()
     )
     return f"""
 {figures["ticks"]} ticks through the function, {figures["traded"]} of them with orders, {figures["refused"]} refused

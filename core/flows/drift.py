@@ -79,7 +79,7 @@ def _alert(book: Book, bar: datetime, drift: Drift | None, units: tuple[str, ...
         of = f"of {drift.features}"
         fields = {"rows": str(drift.rows), "shifted": f"{drift.shifted} {of}", "outside": f"{drift.outside} {of}"}
         fields |= {name: f"PSI {psi:.2f}" for name, psi in drift.worst}
-    title = f"{book.symbol}: what the model is shown is not what it was trained on"
+    title = "what the model is shown is not what it was trained on"
     advice = "Look at the feed; if it is right, the market has changed: train anew."
     return alert(f"drift-{at:%Y%m%d}", "drift", "warning", at, title, " ".join([*text, advice]), book.id, fields)
 

@@ -25,7 +25,7 @@ from core.domain.forecast import Model
 from core.domain.orders import Sight
 from core.domain.risk import Trip
 from core.domain.state import Book, BookState, conclude, marked, trip_name, tripped, view, warned
-from core.flows import account, vix, window
+from core.flows import account, drift, vix, window
 from core.flows.account import Account
 from core.flows.act import Standing, carry_out, cleared, go_on, late
 from core.flows.check import starting
@@ -54,6 +54,7 @@ class Gathered:
     vix_document: Document | None
     account: Account | None
     no_go: Problem | None  # why live may take no new risk at all
+    shown: drift.Shown | None  # what the model was shown of late, once a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,10 @@ def _fresh(
         partial(vix.refresh, world.vix, found[vix.KEY].data, at, world.vix_every_s),
         partial(account.beside, world, book, found),
         partial(starting, world, book),
+        partial(drift.shown, world, book, bar),
     ]
     now = world.clock.now()
-    versions, watch, sight, model, daily, beside, no_go = results = world.together(
+    versions, watch, sight, model, daily, beside, no_go, shown = results = world.together(
         [partial(attempt, call, Exception) for call in calls]
     )
     failures = [result for result in results if isinstance(result, Exception)]
@@ -125,7 +127,7 @@ def _fresh(
         standing = cleared(Standing.first(run, state, sight, watch, now), bars)
         problem = _late(run) or problem or _barred(standing.sight)
         problem, model = _usable(model, run, problem)
-        gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document, beside, no_go)
+        gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document, beside, no_go, shown)
         standing, step = _decide_and_write_down(gathered)
     except Exception:
         _release(run, found[book_key(book.id)].data)
@@ -188,6 +190,7 @@ def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step]:
             *([Write(vix.KEY, gathered.vix_document)] if gathered.vix_document else []),
             *refusal(book, run.bar, said),
             *_breakers(standing, decided),
+            *drift.told(book, run.bar, gathered.shown, gathered.model.manifest if gathered.model else None),
             *_entered(gathered, decided),
         ]
         try:
