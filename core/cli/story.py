@@ -189,9 +189,7 @@ def _notes(app: App, book: Book, trained: Document) -> list[str]:
 def summary(figures: Document, page: Path) -> str:
     model = figures["model"]
     gate = "; ".join(model["warnings"]) or "it passed"
-    reasons = "\n".join(
-        f"    {count:>5}  {worded(reason)}" for reason, count in figures["reasons"].items()
-    )
+    reasons = "\n".join(f"    {count:>5}  {worded(reason)}" for reason, count in figures["reasons"].items())
     return f"""
 {figures["ticks"]} ticks through the function, {figures["traded"]} of them with orders, {figures["refused"]} refused
 

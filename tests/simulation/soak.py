@@ -34,6 +34,8 @@ TICKS = (
     "sleep",
     "models get",
     "vix",
+    "scan ticks",
+    "read windows",
     "paper read paper",
     "paper commit paper",
 )
