@@ -57,7 +57,8 @@ def _opened(book: Book, fill: Fill) -> Write:
     if fill.stop is not None:
         fields["stop"] = f"{fill.stop:f}"
     title = f"{side} {fill.amount:f} at {fill.price:f}"
-    return alert(fill.id, "trade_opened", "info", fill.bar, title, "", book.id, fields)
+    text = f"{book.symbol}: {fill.side} {fill.amount:f} at {fill.price:f} opened or added to a {side} position."
+    return alert(fill.id, "trade_opened", "info", fill.bar, title, text, book.id, fields)
 
 
 def _trade_closed(book: Book, trade: Trade) -> Write:
@@ -70,8 +71,11 @@ def _trade_closed(book: Book, trade: Trade) -> Write:
         "P&L": f"{trade.pnl:+.2f}",
         "opened": f"{trade.opened:%Y-%m-%d %H:%M} UTC",
     }
+    text = (
+        f"{book.symbol}: {trade.amount:f} from {_short(trade.entry)} to {_short(trade.exit)}; all costs are taken off."
+    )
     name = f"trade-{trade.opened:%Y%m%dT%H%M}-{trade.closed:%Y%m%dT%H%M}-{trade.side}"
-    return alert(name, "trade_closed", "info", trade.closed, title, "", book.id, fields)
+    return alert(name, "trade_closed", "info", trade.closed, title, text, book.id, fields)
 
 
 def _short(amount: Decimal) -> str:
