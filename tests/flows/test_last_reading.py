@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,15 +13,17 @@ from core.domain.decide import Mode
 from core.flows.claim import breakers_key, watched
 from core.flows.switches import flip
 from core.ports import Document, StateStore, Unavailable, Versioned, Write
+from tests.domain.drawn import BAR
+from tests.flows.test_guard import Place, place
 from tests.flows.test_tick import EAGER, record, run, state
 from tests.road import Road, road, small_book
 
 
 class _Before:
-    """A StateStore in which something happens before the switches are read for the second time: the last reading."""
+    """A StateStore in which something happens before the switches are read for the nth time: the last reading."""
 
-    def __init__(self, store: StateStore, happens: Callable[[], object]) -> None:
-        self._store, self._happens, self._readings = store, happens, 0
+    def __init__(self, store: StateStore, happens: Callable[[], object], nth: int = 2) -> None:
+        self._store, self._happens, self._readings, self._nth = store, happens, 0, nth
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -29,7 +31,7 @@ class _Before:
     def read(self, keys: Sequence[str]) -> Mapping[str, Versioned]:
         if tuple(keys) == watched("btc"):
             self._readings += 1
-            if self._readings == 2:
+            if self._readings == self._nth:
                 self._happens()
         return self._store.read(keys)
 
@@ -87,3 +89,20 @@ def test_who_cannot_read_the_switches_sends_nothing_and_the_next_call_goes_on() 
 def test_who_slept_through_the_lease_sends_nothing() -> None:
     made, said = ticked(lambda made: made.clock.advance(timedelta(seconds=200)))
     assert (said["outcome"], sent_to_paper(made)) == ("busy", [])
+
+
+def resting(made: Place) -> set[str]:
+    seen = made.port.look("btc", made.world.market.bars(BAR, BAR))
+    return {each.order_id for each in seen.orders if each.kind == "stop" and each.status == "open"}
+
+
+@pytest.mark.parametrize(("mode", "stays"), [("halt", True), ("flatten", False)])
+def test_under_halt_a_position_keeps_the_stop_that_was_about_to_be_taken_back(mode: Mode, stays: bool) -> None:
+    """The guard is about to flatten: the stop goes first, and the exit after it."""
+    made = place()
+    made.flip("flatten")
+    before = resting(made)
+    assert before
+    made.guard(replace(made.world, state=cast(StateStore, _Before(made.store, lambda: made.flip(mode), 1))))
+    assert bool(made.venue.look().position) == stays
+    assert resting(made) == (before if stays else set())
