@@ -59,7 +59,7 @@ def test_it_serves_the_functions_and_stops_when_told(tmp_path: Path) -> None:
         nowhere = urllib3.request("POST", f"{url}/nowhere", retries=False, timeout=60)
         assert (nowhere.status, b"/tick, /guard, /train, /alert" in nowhere.data) == (404, True)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert json.loads(out) == {"outcome": "done"}, "stdout holds more than the command's own answer"
     assert "Traceback" not in err
