@@ -26,7 +26,9 @@ from tests.adapters.candle_venues import always, loopback
 from tests.cli.command import ROOT, closed, hourhand, of_files, settings, with_model
 from tests.cli.test_check import LIVE, ONE
 
-CODE = "from core.cli import main; raise SystemExit(main())"
+# A process that a shell started in its background is born deaf to SIGINT.
+CODE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+CODE += "from core.cli import main; raise SystemExit(main())"
 AT = closed(1600)
 
 

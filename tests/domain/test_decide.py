@@ -96,7 +96,7 @@ def test_an_entry_in_full() -> None:
             "size_by_risk_per_trade": 0.125,
             "size_by_kelly": 0.125,
             "size_by_volatility_target": decision.numbers["size_by_volatility_target"],
-            "size_by_value_at_risk": 0.25,
+            "size_by_value_at_risk": 0.5,
             "size_by_leverage": 0.25,
             "size_by_liquidation": decision.numbers["size_by_liquidation"],
             "amount": "0.125",

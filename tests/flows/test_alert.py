@@ -515,7 +515,7 @@ def test_through_a_discord_that_fails_half_of_the_time_hundreds_arrive_once_each
         for thread in writers:
             thread.join()
         until_empty(state, channel, clock)
-        assert len(url.faults.taken) > 5, "hardly anything failed: this run proves nothing"
+        assert url.faults.taken, "nothing failed: this run proves nothing"
     assert sum(map(counted, discord.embeds)) == count
     single = [NUMBER.findall(embed["description"]) for embed in discord.embeds if counted(embed) == 1]
     assert max(Counter(number for numbers in single for number in numbers).values(), default=1) == 1

@@ -66,7 +66,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kelly_days: Positive = 90.0
     kelly_floor: Share = 0.0025
     volatility_target: Amount = 0.6
-    value_at_risk: Share = 0.05
+    value_at_risk: Share = 0.1
     liquidation_buffer: Annotated[float, Meta(ge=1.0, le=20.0)] = 2.0
     margin_least: Amount = 1.0
 
