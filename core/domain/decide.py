@@ -29,7 +29,7 @@ class View(Struct, frozen=True, kw_only=True):
 
     `unsettled`: orders of which the outcome is not known. `blocked`: why nothing at all may be sent; `problem`: why no
     new risk may be taken at this bar (each a code and a sentence), found before any forecast was made. `trips`:
-    breakers that have tripped. `results`: of the book's newest trades. `free`, `margin`, `liquidation`: see Sight.
+    breakers that have tripped. `results`: of the book's newest trades. `free`, `margin`: see Sight.
     `room_long`, `room_short`: what the other books leave of the account's limits; None: there are no others.
     `volatility`: per bar, of 168 bars; `fall`: the return of 24 bars; value at risk and shortfall: of a day, as shares
     of a position's worth.
@@ -47,7 +47,6 @@ class View(Struct, frozen=True, kw_only=True):
     results: tuple[Result, ...] = ()
     free: Decimal | None = None
     margin: Decimal | None = None
-    liquidation: Decimal | None = None
     room_long: Room | None = None
     room_short: Room | None = None
     bars_per_year: float = 8766.0

@@ -240,7 +240,6 @@ def view(
         results=state.results,
         free=sight.free if sight else None,
         margin=sight.margin if sight else None,
-        liquidation=sight.liquidation if sight else None,
         room_long=rooms[0],
         room_short=rooms[1],
         bars_per_year=YEAR / seconds(book.timeframe),

@@ -19,7 +19,7 @@ import msgspec
 
 from core.domain.act import Scene
 from core.domain.bars import BadBars, Bars, bar_before, empty, unpack
-from core.domain.decide import mode_of
+from core.domain.decide import UNREADABLE, mode_of
 from core.domain.guarding import (
     Facts,
     Findings,
@@ -207,7 +207,7 @@ def _written(look: Look, overdue_s: int) -> tuple[Look, Findings]:
         overdue_s=overdue_s,
     )
     findings = find(facts, look.memory)
-    readable = all(trip.breaker != "unreadable" for trip in known)
+    readable = all(trip.breaker != UNREADABLE for trip in known)
     document, stored = trips_document(findings.trips), look.found[key]
     writes = [
         *([Write(key, document, stored.version)] if readable and document != (stored.data or NOTHING) else []),
