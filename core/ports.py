@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from uuid import uuid4
 
 from core.domain.alerts import Message
@@ -20,6 +20,9 @@ from core.domain.forecast import Model
 from core.domain.orders import Answer, Order, Sight, Traits
 from core.domain.risk import Limits
 from core.domain.state import Book
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class Unavailable(Exception):
@@ -220,6 +223,15 @@ class ModelStore(Protocol):
 class Secrets(Protocol):
     def get(self, name: str) -> str:
         """The secret's value. Raises Missing (nobody set it) or Unavailable."""
+        ...
+
+
+class Workers(Protocol):
+    """Where independent work is done: this machine's cores, or a cluster's."""
+
+    def run(self, job: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[tuple[int, Made]]:
+        """(index, job(item)) of each item, each once, as they are done: in any order. A worker that dies loses nothing:
+        its items are done again elsewhere. What `job` raises is raised here. `job` and items can be pickled."""
         ...
 
 

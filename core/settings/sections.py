@@ -117,6 +117,17 @@ class Alerts(Struct, frozen=True):
     repeat_hours: Annotated[float, Meta(gt=0.0, le=168.0)] = 1.0
 
 
+class Research(Struct, frozen=True, kw_only=True):
+    path: Text = "var/research"
+    train_days: Annotated[int, Meta(ge=20, le=2000)] = 180
+    test_days: Annotated[int, Meta(ge=1, le=365)] = 10
+    untouched_days: Annotated[int, Meta(ge=0, le=2000)] = 180
+    resume_hours: Annotated[float, Meta(ge=0.0, le=8760.0)] = 168.0
+    resamples: Annotated[int, Meta(ge=100, le=100_000)] = 1000
+    random_runs: Annotated[int, Meta(ge=0, le=10_000)] = 200
+    seed: Seed = 1
+
+
 class Log(Struct, frozen=True):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     project: str = ""
@@ -154,6 +165,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     tick: Tick = Tick()
     guard: Guard = Guard()
     alerts: Alerts = Alerts()
+    research: Research = Research()
     log: Log = Log()
     serve: Serve = Serve()
     books: tuple[Book, ...] = (Book(id="btc-jpy-1h", symbol="BTC/JPY", features="vix53", max_lateness_s=900),)

@@ -1,10 +1,12 @@
-"""The backtest: decide → fill → evolve, folded over bars. Ticks replayed over the same bars give the same, exactly."""
+"""The fold: one bar after the other, each as a tick takes it. What is quicker must give the same as this."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace as with_state
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -17,17 +19,20 @@ from core.domain.decide import Decision, decide
 from core.domain.fills import PAPER, Account, accept, sight, through
 from core.domain.orders import Answer, Fill, exact
 from core.domain.settle import settle
-from core.domain.state import Book, BookState, conclude, marked, opening, tripped, view, warned
+from core.domain.state import Book, BookState, Trade, conclude, marked, opening, tripped, trusted, view, warned
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run did. `bars`, `decisions` and `equity` (marked at each close) run in parallel; `fills` in order."""
+    """What a run did. `bars`, `decisions`, `equity` and `position` (both at each close) run in parallel; `fills` and
+    `trades` (closed ones) in order."""
 
     bars: list[datetime]
-    decisions: list[Decision]
+    decisions: Sequence[Decision]
     equity: list[Decimal]
+    position: list[Decimal]
     fills: list[Fill]
+    trades: list[Trade]
     state: BookState
 
 
@@ -39,16 +44,19 @@ def backtest(
     need: int,
     first: int = 0,
     missed: NDArray[np.bool_] | None = None,
+    resume_after: timedelta | None = None,
 ) -> Result:
     """Fold `decide` over bars[first:].
 
-    p_up: shape (n,), NaN where the model gave nothing; context: shape (n, 6), rows of the CONTEXT feature set; `need`:
+    p_up: shape (n,), NaN where the model gave nothing; context: shape (n, 13), rows of the CONTEXT feature set; `need`:
     sound bars without a gap that a decision takes; `missed[i]`: no tick ran for bar i (orders and stops work on all the
-    same).
+    same). `resume_after`: a person is taken to resume breakers that wait for one so long after they tripped; None:
+    nobody ever does.
     """
     state = opening(book)
     account = Account(holding=state.holding)
-    result = Result([], [], [], [], state)
+    decisions: list[Decision] = []
+    result = Result([], decisions, [], [], [], [], state)
     run = _sound(bars, book.timeframe)
     last: Decimal | None = None
     for i in range(first, len(bars)):
@@ -61,7 +69,7 @@ def backtest(
         shown = sight(account, state.open_orders, last)
         state, news = settle(state, shown, book, PAPER, now)
         problem = None if run[i] >= need else refusal(bars[max(0, i - need + 1) : i + 1], bar, need, book.timeframe)
-        state, trips = tripped(marked(state, price, now), book.policy, now)
+        state, trips = tripped(_resumed(marked(state, price, now), resume_after, now), book.policy, now)
         seen = view(
             book, state, bar, "run", None, problem, price, float(p_up[i]), context[i].tolist(), trips, sight=shown
         )
@@ -73,10 +81,18 @@ def backtest(
         state = answered(sent(state, step, shown, PAPER, now), [_placed(order.intent.id) for order in step.orders])
         account = replace(account, fills=())  # booked above
         result.bars.append(bar)
-        result.decisions.append(decision)
+        decisions.append(decision)
         result.equity.append(state.equity)
+        result.position.append(state.holding.position)
         result.fills.extend(news.fills)
-    return Result(result.bars, result.decisions, result.equity, result.fills, state)
+        result.trades.extend(news.trades)
+    return with_state(result, state=state)
+
+
+def _resumed(state: BookState, after: timedelta | None, now: datetime) -> BookState:
+    """As if a person had resumed every breaker that has waited for one for so long."""
+    over = [trip for trip in state.tripped if after is not None and now - trip.since >= after]
+    return trusted(state, over, now) if over else state
 
 
 def _placed(name: str) -> Answer:
