@@ -31,6 +31,7 @@ from core.settings.sections import (
     Log,
     MarketData,
     Models,
+    Research,
     Secrets,
     Serve,
     Settings,
@@ -62,6 +63,7 @@ SECTIONS: dict[str, type[Any]] = {
     "tick": Tick,
     "guard": Guard,
     "alerts": Alerts,
+    "research": Research,
     "log": Log,
     "serve": Serve,
 }
