@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_state
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 
 import numpy as np
 from msgspec.structs import replace
@@ -20,6 +21,8 @@ from core.domain.fills import PAPER, Account, accept, sight, through
 from core.domain.orders import Answer, Fill, exact
 from core.domain.settle import settle
 from core.domain.state import Book, BookState, Trade, conclude, marked, opening, tripped, trusted, view, warned
+
+NONE: Mapping[int, tuple[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,14 @@ def backtest(
     first: int = 0,
     missed: NDArray[np.bool_] | None = None,
     resume_after: timedelta | None = None,
+    problems: Mapping[int, tuple[str, str]] = NONE,
 ) -> Result:
     """Fold `decide` over bars[first:].
 
     p_up: shape (n,), NaN where the model gave nothing; context: shape (n, 13), rows of the CONTEXT feature set; `need`:
     sound bars without a gap that a decision takes; `missed[i]`: no tick ran for bar i (orders and stops work on all the
-    same). `resume_after`: a person is taken to resume breakers that wait for one so long after they tripped; None:
+    same). `problems`: by the bar's index, why no forecast was made there, as a tick finds it (the model is too old, a
+    feature is missing). `resume_after`: a person is taken to resume breakers that wait for one so long after they tripped; None:
     nobody ever does.
     """
     state = opening(book)
@@ -69,6 +74,7 @@ def backtest(
         shown = sight(account, state.open_orders, last)
         state, news = settle(state, shown, book, PAPER, now)
         problem = None if run[i] >= need else refusal(bars[max(0, i - need + 1) : i + 1], bar, need, book.timeframe)
+        problem = problem or problems.get(i)
         state, trips = tripped(_resumed(marked(state, price, now), resume_after, now), book.policy, now)
         seen = view(
             book, state, bar, "run", None, problem, price, float(p_up[i]), context[i].tolist(), trips, sight=shown
