@@ -55,8 +55,8 @@ def backtest(
     p_up: shape (n,), NaN where the model gave nothing; context: shape (n, 13), rows of the CONTEXT feature set; `need`:
     sound bars without a gap that a decision takes; `missed[i]`: no tick ran for bar i (orders and stops work on all the
     same). `problems`: by the bar's index, why no forecast was made there, as a tick finds it (the model is too old, a
-    feature is missing). `resume_after`: a person is taken to resume breakers that wait for one so long after they tripped; None:
-    nobody ever does.
+    feature is missing). `resume_after`: a person is taken to resume breakers that wait for one so long after they
+    tripped; None: nobody ever does.
     """
     state = opening(book)
     account = Account(holding=state.holding)

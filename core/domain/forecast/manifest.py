@@ -10,9 +10,10 @@ from typing import Annotated, Final
 import msgspec
 
 from core.domain.drift import Reference
+from core.domain.forecast.kinds import Kind, asked
 
-FORMAT: Final = 2  # what is written; 1 had no levels and references, by which drift is known
-FORMATS: Final = (1, FORMAT)  # what is read
+FORMAT: Final = 3  # what is written; 2 knew stacking only; 1 had no levels and references, by which drift is known
+FORMATS: Final = (1, 2, FORMAT)  # what is read
 MANIFEST: Final = "manifest.json"
 GOLDEN: Final = "golden.npz"
 TREES: Final = ("lightgbm.npz", "xgboost.npz", "forest.npz")
@@ -52,7 +53,8 @@ class Stacking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """p(up) = 1 / (1 + exp(-(intercept + weights · log-odds of the members))).
 
     The forest's probability is kept `clip` away from 0 and 1 before its log-odds are taken; the boosters' sums are
-    log-odds already. Weights are in the order of MEMBERS and not negative, so no member is ever turned around.
+    log-odds already. Weights are in the order of MEMBERS and not negative, so no member is ever turned around. A model
+    of one member has that one's weight alone: Platt's scaling (1999).
     """
 
     intercept: float
@@ -61,7 +63,7 @@ class Stacking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Manifest(Meta, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that is known of a model. `missing_ok`: the features that may be NaN, because some were in training;
+    """All that is known of a model. `model`: its kind; `stacking`: None for the plain mean. `missing_ok`: the features that may be NaN, because some were in training;
     `reference`: how each feature was in training, or nothing: drift is then unknown."""
 
     format: int
@@ -71,9 +73,10 @@ class Manifest(Meta, frozen=True, kw_only=True, forbid_unknown_fields=True):
     missing_ok: tuple[str, ...]
     rows: int
     base_rate: float
-    training: dict[str, float]
+    training: dict[str, float | str]
     libraries: dict[str, str]
-    stacking: Stacking
+    model: Kind = "stacking"
+    stacking: Stacking | None
     files: dict[str, str]
     reference: dict[str, Reference] = {}
 
@@ -111,8 +114,18 @@ def _consistent(manifest: Manifest) -> None:
     known = manifest.reference
     if not names.issuperset(known) or not all(each.consistent for each in known.values()):
         raise BadModel("model_manifest", f"{MANIFEST}: the reference is of other features, or its bins do not fit")
+    if not _weighted(manifest):
+        raise BadModel("model_manifest", f"{MANIFEST}: the weights are not those of a model of kind {manifest.model}")
     if set(manifest.files) != set(FILES):
         raise BadModel("model_manifest", f"{MANIFEST} lists {sorted(manifest.files)}, not {sorted(FILES)}")
+
+
+def _weighted(manifest: Manifest) -> bool:
+    """Whether no member that is not asked has a weight, and the plain mean has none at all."""
+    stacking, places = manifest.stacking, asked(manifest.model)
+    if stacking is None or manifest.model == "average":
+        return stacking is None and manifest.model == "average"
+    return not any(weight for place, weight in enumerate(stacking.weights) if place not in places)
 
 
 def read_manifest(files: Mapping[str, bytes], expected: str | None) -> Manifest:

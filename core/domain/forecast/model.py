@@ -1,4 +1,4 @@
-"""A loaded model: the members' scores exactly as their libraries compute them, and the stacked probability.
+"""A loaded model: its members' scores exactly as their libraries compute them, and the probability blended from them.
 
 Sums run in the order of the trees and in each library's own precision, so that they equal the trained libraries' bit
 for bit, and one row alone equals the same row in a batch.
@@ -6,9 +6,7 @@ for bit, and one row alone equals the same row in a batch.
 
 from __future__ import annotations
 
-import ctypes
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,22 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.bars import Floats
+from core.domain.forecast.blend import blend, probabilities
+from core.domain.forecast.kinds import MEMBERS, asked
 from core.domain.forecast.manifest import GOLDEN, TREES, BadModel, Manifest, digest, read_manifest, verified
 from core.domain.forecast.manifest import MANIFEST as MANIFEST_FILE
-from core.domain.forecast.trees import Grove, plant, read_arrays, read_trees
+from core.domain.forecast.trees import Grove, plant, read_arrays, read_no_trees, read_trees
 
-MEMBERS: Final = ("lightgbm", "xgboost", "forest")
 SINGLE: Final = (False, True, True)  # whether a member reads its features as float32
 GOLDEN_LAYOUT: Final = {"rows": ("<f8", 2), "raw": ("<f8", 2), "members": ("<f8", 2), "stacked": ("<f8", 1)}
 # How far a golden probability may be off where another machine's exp rounds otherwise: a few units in the last place.
 SLACK: Final = np.array([1e-15, 5e-7, 0.0])
 STACKED_SLACK: Final = 1e-12
-LIBM: Final = (None, "libm.so.6", "libm.dylib", "ucrtbase")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """What `load` returns. `version`: SHA-256 of the manifest, which names the model."""
+    """What `load` returns: a Forecaster. `version`: SHA-256 of the manifest, which names the model."""
 
     manifest: Manifest
     version: str
@@ -40,45 +38,37 @@ class Model:
     _counts: tuple[int, ...]
 
     def raw(self, rows: Floats) -> Floats:
-        """(n, 3): the log-odds that LightGBM and XGBoost sum up, and the forest's probability, for (n, features)."""
+        """(n, 3): the log-odds that LightGBM and XGBoost sum up, and the forest's probability, for (n, features); NaN of
+        a member that this kind of model does not ask."""
         rows = np.ascontiguousarray(rows, np.float64)
         if rows.ndim != 2 or rows.shape[1] != len(self.manifest.names):
             raise ValueError(f"rows of shape {rows.shape}: this model takes (n, {len(self.manifest.names)})")
-        scores = np.empty((len(rows), len(MEMBERS)))
+        scores = np.full((len(rows), len(MEMBERS)), np.nan)
         for chunk, leaves in self._grove.leaves(rows):
-            scores[chunk] = self._sums(leaves)
+            ends = np.cumsum(self._counts)
+            for place, part, base in zip(self.asked, np.split(leaves, ends[:-1]), self._base, strict=True):
+                scores[chunk, place] = SUMS[place](part, base)
         return scores
 
-    def _sums(self, leaves: Floats) -> Floats:
-        lightgbm, xgboost, forest = np.split(leaves, np.cumsum(self._counts)[:-1])
-        return np.stack(
-            [
-                _in_order(lightgbm, self._base[0]),
-                _in_order(xgboost.astype(np.float32), self._base[1]),
-                _in_order(forest, self._base[2]) / self._counts[2],
-            ],
-            axis=1,
-        )
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """Which of MEMBERS it has."""
+        return asked(self.manifest.model)
 
     def members(self, rows: Floats) -> Floats:
         """(n, 3): each member's probability of going up, as its library's `predict_proba` gives it."""
-        return _probabilities(self.raw(rows))
+        return probabilities(self.raw(rows))
 
     def predict(self, rows: Floats) -> Floats:
-        """(n,): the stacked probability of going up."""
-        return self._stacked(self.raw(rows))
+        """(n,): the probability of going up."""
+        return blend(self.raw(rows), self.manifest.stacking)
 
     def score(self, row: Floats) -> tuple[float, dict[str, float]]:
-        """The stacked probability of one row (features,), and each member's own by name; the row is walked once."""
+        """The probability of one row (features,), and each asked member's own by name; the row is walked once."""
         raw = self.raw(row[None, :])
-        return float(self._stacked(raw)[0]), dict(zip(MEMBERS, _probabilities(raw)[0].tolist(), strict=True))
-
-    def _stacked(self, raw: Floats) -> Floats:
-        stacking = self.manifest.stacking
-        forest = np.clip(raw[:, 2], stacking.clip, 1 - stacking.clip)
-        odds = np.array([math.log(p / (1 - p)) for p in forest.tolist()])
-        weights = stacking.weights
-        return _sigmoid(stacking.intercept + weights[0] * raw[:, 0] + weights[1] * raw[:, 1] + weights[2] * odds)
+        own = probabilities(raw)[0].tolist()
+        p_up = float(blend(raw, self.manifest.stacking)[0])
+        return p_up, {MEMBERS[place]: own[place] for place in self.asked}
 
     def check_features(self, feature_digest: str, names: Sequence[str]) -> None:
         """Raises BadModel unless these are the features, in the order, that the model was trained on."""
@@ -122,39 +112,12 @@ def _in_order(leaves: NDArray[Any], base: float) -> NDArray[Any]:
     return total
 
 
-def _exp(x: float) -> float:
-    return math.exp(x) if x < 709.0 else math.inf
-
-
-def _sigmoid(odds: Floats) -> Floats:
-    """1 / (1 + exp(-x)) in double with libm's exp (numpy's own may differ in the last bit), as LightGBM does."""
-    return np.array([1.0 / (1.0 + _exp(-x)) for x in odds.tolist()], np.float64)
-
-
-def _sigmoid_single(odds: NDArray[np.float32]) -> NDArray[np.float32]:
-    """XGBoost's sigmoid (src/common/math.h): float32 throughout, -x at most 88.7, 1e-16 added to the denominator."""
-    expf, single = libm("expf"), np.float32
-    powers = np.array([expf(x) for x in np.minimum(-odds, single(88.7)).tolist()], single)
-    return single(1) / (powers + single(1) + single(1e-16))
-
-
-def libm(name: str) -> Callable[[float], float]:
-    """The C library's own float32 function of that name, which numpy's may differ from in the last bit."""
-    for library in LIBM:
-        try:
-            function = getattr(ctypes.CDLL(library), name)
-        except (OSError, AttributeError, TypeError):
-            continue
-        function.restype, function.argtypes = ctypes.c_float, [ctypes.c_float]
-        found: Callable[[float], float] = function
-        return found
-    raise OSError(f"the C library's {name} was not found: XGBoost's scores cannot be computed on this system")
-
-
-def _probabilities(raw: Floats) -> Floats:
-    return np.stack(
-        [_sigmoid(raw[:, 0]), _sigmoid_single(raw[:, 1].astype(np.float32)).astype(np.float64), raw[:, 2]], axis=1
-    )
+# How each member's score comes of its trees' leaves (trees, n), each in its library's own precision.
+SUMS: Final = (
+    _in_order,
+    lambda leaves, base: _in_order(leaves.astype(np.float32), base),
+    lambda leaves, base: _in_order(leaves, base) / len(leaves),
+)
 
 
 def load(files: Mapping[str, bytes], expected_manifest_sha256: str | None) -> Model:
@@ -166,12 +129,15 @@ def load(files: Mapping[str, bytes], expected_manifest_sha256: str | None) -> Mo
     in the last place, since they pass through the exp of whichever machine this is.
     """
     manifest = read_manifest(files, expected_manifest_sha256)
-    parts = verified(files, manifest)
-    members = [read_trees(parts[name], name, len(manifest.names)) for name in TREES]
+    parts, width = verified(files, manifest), len(manifest.names)
+    places = asked(manifest.model)
+    for place in set(range(len(MEMBERS))) - set(places):
+        read_no_trees(parts[TREES[place]], TREES[place])
+    members = [read_trees(parts[TREES[place]], TREES[place], width) for place in places]
     model = Model(
         manifest,
         digest(files[MANIFEST_FILE]),
-        plant(members, SINGLE, len(manifest.names)),
+        plant(members, [SINGLE[place] for place in places], width),
         tuple(float(trees.base) for trees in members),
         tuple(len(trees.sizes) for trees in members),
     )
@@ -184,12 +150,13 @@ def _check_golden(model: Model, golden: Mapping[str, NDArray[Any]]) -> None:
     size = (len(rows), len(MEMBERS))
     if not len(rows) or rows.shape[1] != len(model.manifest.names) or raw.shape != size or members.shape != size:
         raise BadModel("model_unreadable", f"{GOLDEN} does not fit the manifest: publish the model again")
-    found = model.raw(rows)
+    found, places = model.raw(rows), list(model.asked)
     same = (
-        np.array_equal(found, raw)
-        and (np.abs(_probabilities(found) - members) <= SLACK).all()
+        np.array_equal(found, raw, equal_nan=True)
+        and np.array_equal(np.isnan(found), np.isnan(members))
+        and (np.abs(probabilities(found) - members)[:, places] <= SLACK[places]).all()
         and stacked.shape == (len(rows),)
-        and (np.abs(model._stacked(found) - stacked) <= STACKED_SLACK).all()
+        and (np.abs(blend(found, model.manifest.stacking) - stacked) <= STACKED_SLACK).all()
     )
     if not same:
         raise BadModel("model_golden", "the golden rows do not give the scores that were recorded: train it anew")

@@ -89,6 +89,13 @@ def read_trees(data: bytes, name: str, width: int) -> Trees:
     return trees
 
 
+def read_no_trees(data: bytes, name: str) -> None:
+    """The file of a member that the model does not ask. Raises BadModel when there is anything in it."""
+    arrays = read_arrays(data, name, LAYOUT)
+    if any(array.size for key, array in arrays.items() if key != "base") or arrays["base"] != 0.0:
+        raise BadModel("model_unreadable", f"{name} holds trees that this kind of model does not ask: publish it again")
+
+
 def _fault(trees: Trees, width: int) -> str | None:
     nodes = len(trees.feature)
     if not len(trees.sizes) or (trees.sizes < 1).any() or trees.sizes.sum(dtype=np.int64) != nodes:

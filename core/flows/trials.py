@@ -1,0 +1,32 @@
+"""Trials: what has been tried on a market, and how well each did. Who tries often enough finds an edge by chance, so
+the deflated Sharpe ratio asks how many there were (Bailey and López de Prado, The Deflated Sharpe Ratio, 2014)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+
+from core.domain.state import Book
+from core.ports import ModelStore
+
+
+def note(store: ModelStore, book: Book, tried: str, sharpe: float) -> None:
+    """Remembers that `tried` (a digest of all that was chosen) made `sharpe` (a year's). The same one counts once."""
+    store.put(_folder(book) + tried, msgspec.json.encode({"sharpe": sharpe}))
+
+
+def tried(store: ModelStore, book: Book) -> Mapping[str, float]:
+    """The Sharpe ratio of everything that was ever tried on this book's market, by digest."""
+    names = store.names(_folder(book))
+    return {name.rpartition("/")[2]: msgspec.json.decode(store.get(name))["sharpe"] for name in names}
+
+
+def digest(*chosen: object) -> str:
+    """SHA-256 of everything that a run follows from."""
+    return hashlib.sha256(msgspec.json.encode(chosen, order="sorted")).hexdigest()
+
+
+def _folder(book: Book) -> str:
+    return f"trials/{book.symbol.replace('/', '-').replace(':', '-').lower()}-{book.timeframe}/"
