@@ -16,9 +16,9 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core.domain.decide import Mode, permits
 from core.domain.orders import Answer, Before, Intent, Leg, Order, Side, Sight, Traits, intent_id, move
 from core.domain.state import Book, BookState
+from core.domain.switch import Mode, permits
 
 ATTEMPTS = 3  # orders that one leg of one bar may take; each only once the one before it is known to have failed
 UNFILLED = timedelta(seconds=20)  # a market order that still waits after this is taken back

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 
+YEAR: Final = 365.25 * 86400  # seconds
 UNITS: Final = {"m": 60, "h": 3600, "d": 86400}
 PRICES: Final = ("open", "high", "low", "close")
 

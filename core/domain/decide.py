@@ -6,18 +6,17 @@ The same function decides in the backtest, in the tick and in the replay of a re
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct
 
+from core.domain.bars import YEAR
 from core.domain.orders import ZERO, Holding, Intent, Leg, Rules, Side, exact, intent_id
-from core.domain.risk import Money, Policy, Result, Room, Trip, regime, sized, threshold
+from core.domain.risk import Money, Policy, Result, Room, Trip, certainty, expected, regime, sized, threshold
+from core.domain.switch import MODES, Mode
 
-Mode = Literal["run", "reduce", "halt", "flatten"]
-MODES: tuple[Mode, ...] = ("run", "reduce", "halt", "flatten")  # in order of severity
 Action = Literal["enter", "exit", "reverse", "hold", "stay_out", "refuse", "halt"]
 Number = float | str | None
 UNREADABLE = "unreadable"  # the breaker that stands for a document that cannot be read
@@ -30,9 +29,9 @@ class View(Struct, frozen=True, kw_only=True):
     `unsettled`: orders of which the outcome is not known. `blocked`: why nothing at all may be sent; `problem`: why no
     new risk may be taken at this bar (each a code and a sentence), found before any forecast was made. `trips`:
     breakers that have tripped. `results`: of the book's newest trades. `free`, `margin`: see Sight.
-    `room_long`, `room_short`: what the other books leave of the account's limits; None: there are no others.
-    `volatility`: per bar, of 168 bars; `fall`: the return of 24 bars; value at risk and shortfall: of a day, as shares
-    of a position's worth.
+    `room_long`, `room_short`: what the other books leave of the account's limits; None: there are no others. `cost`: of
+    a round trip, as a fraction of the price. `volatility`: per bar, of 168 bars; `fall`: the return of 24 bars; value
+    at risk and shortfall: of a day, as shares of a position's worth.
     """
 
     book: str
@@ -50,6 +49,7 @@ class View(Struct, frozen=True, kw_only=True):
     room_long: Room | None = None
     room_short: Room | None = None
     bars_per_year: float = 8766.0
+    cost: float = 0.0
     price: float = math.nan
     p_up: float = math.nan
     atr: float = math.nan
@@ -163,8 +163,9 @@ def _trade(view: View, policy: Policy, rules: Rules) -> Decision:
         )
     reason = str(size_numbers.get("refused", why))
     if held:
-        numbers["entry"] = reason
-        return Decision(action="exit", reason=exit_reason, target=ZERO, intents=exits, numbers=numbers)
+        return Decision(
+            action="exit", reason=exit_reason, target=ZERO, intents=exits, numbers=numbers | {"entry": reason}
+        )
     note = _allowed(view)[2] if reason.startswith("breaker_") else ""
     return Decision(action="stay_out", reason=reason, target=ZERO, numbers={**numbers, **size_numbers}, note=note)
 
@@ -181,7 +182,8 @@ def _seen(view: View, policy: Policy) -> dict[str, Number]:
         "market_regime": regime.market(view.volatility_ratio, view.fall, view.adx, policy),
         "vix_regime": regime.vix(view.vix, policy),
     }
-    others = {"vix_level": view.vix, "vix_change": view.vix_change, "value_at_risk": view.value_at_risk}
+    others = {"expected_move": expected(view.p_up, view.volatility, policy.hold_bars), "cost": view.cost}
+    others |= {"vix_level": view.vix, "vix_change": view.vix_change, "value_at_risk": view.value_at_risk}
     others |= {"shortfall": view.shortfall, "volatility_168": view.volatility, "fall": view.fall, "adx": view.adx}
     return seen | {name: None if math.isnan(value) else value for name, value in others.items()}
 
@@ -190,11 +192,26 @@ def _exit_reason(view: View, policy: Policy, th: float) -> str:
     soft = policy.exit_fraction * th
     if _beyond_stop(view):
         return "stop_passed"
+    if _age(view) < policy.hold_bars:
+        return ""
+    if 0 < policy.hold_most_bars <= _age(view) and not _renewed(view, policy, th):
+        return "held_long_enough"
     if view.holding.position > 0 and view.p_up < 0.5 - soft:
         return "long_faded"
     if view.holding.position < 0 and view.p_up > 0.5 + soft:
         return "short_faded"
     return ""
+
+
+def _age(view: View) -> int:
+    """Bars that the position has been held, that of its entry included."""
+    opened = view.holding.opened
+    return 0 if opened is None else round((view.bar - opened).total_seconds() * view.bars_per_year / YEAR) + 1
+
+
+def _renewed(view: View, policy: Policy, th: float) -> bool:
+    """Whether the position would be entered again on this bar's forecast."""
+    return _signal(view, policy, th)[0] == ("buy" if view.holding.position > 0 else "sell")
 
 
 def _beyond_stop(view: View) -> bool:
@@ -222,6 +239,8 @@ def _entry_side(view: View, policy: Policy, th: float) -> tuple[Side | None, str
         return None, "short_not_allowed"
     if max(view.p_up, 1.0 - view.p_up) < policy.minimum_confidence:
         return None, "confidence_low"
+    if policy.edge and not expected(view.p_up, view.volatility, policy.hold_bars) >= policy.edge * view.cost:
+        return None, "edge_below_costs"
     return side, why
 
 
@@ -279,7 +298,7 @@ def _money(view: View, policy: Policy, rules: Rules, side: Side, price: Decimal,
         value_at_risk=view.value_at_risk,
         leverage=min(policy.leverage, rules.leverage),
         maintenance=rules.maintenance,
-        scale=regime.scale(market, regime.vix(view.vix, policy), policy),
+        scale=regime.scale(market, regime.vix(view.vix, policy), policy) * certainty(view.p_up, policy.certainty),
         free=None if held else view.free,  # what is held is closed first, and what it uses is free then
         room=room.quote if room else None,
     )
@@ -299,33 +318,3 @@ def _intent(view: View, leg: Leg, side: Side, amount: Decimal, stop: Decimal | N
         amount=amount,
         stop=stop,
     )
-
-
-def effective(switches: Iterable[object]) -> Mode:
-    """The mode that a book's switch documents give together: the most severe, and halt when any cannot be read."""
-    documents = tuple(switches)
-    if not all(readable(document) for document in documents):
-        return "halt"
-    return severest(tuple(mode_of(document) for document in documents))
-
-
-def permits(mode: Mode, leg: Leg) -> bool:
-    """Whether an order of this leg may be sent while the switch says `mode`: halt sends nothing, protective stops
-    included; those that rest already stay."""
-    return mode == "run" if leg == "entry" else mode != "halt"
-
-
-def severest(modes: tuple[Mode, ...]) -> Mode:
-    return max(modes, key=MODES.index, default="run")
-
-
-def mode_of(switch: object) -> Mode:
-    """The mode that a switch document states: absent means run; what cannot be read, or is unknown, means halt."""
-    if switch is None:
-        return "run"
-    return switch["mode"] if readable(switch) else "halt"  # type: ignore[index]
-
-
-def readable(switch: object) -> bool:
-    """Whether a switch document states a mode, or there is none."""
-    return switch is None or (isinstance(switch, dict) and switch.get("mode") in MODES)

@@ -23,6 +23,8 @@ REASONS = {
     "no_signal": "the forecast lies between the thresholds",
     "short_not_allowed": "this book may not go short",
     "vix_panic": "the VIX says panic, so nothing new is opened",
+    "held_long_enough": "it was held as long as it may be, and the forecast does not ask for it again",
+    "edge_below_costs": "the move that the forecast promises does not pay for the costs",
     "confidence_low": "the forecast is not confident enough",
     "size_zero_lots": "the risk allowed buys less than the smallest order",
     "order_dropped": "an order was written down, and may not be sent any more",

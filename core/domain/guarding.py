@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from core.domain.act import Scene, plan, unprotected
 from core.domain.alerts import Alert, Severity
 from core.domain.bars import Bars, bar_before, close_time
-from core.domain.decide import Mode, mode_of, severest
 from core.domain.orders import Intent, Order, Rules, Sight, exact, intent_id
 from core.domain.risk import Policy, Trip, breakers
 from core.domain.risk.breakers import Asked
 from core.domain.settle import News
 from core.domain.state import Book, BookState, tripped
+from core.domain.switch import Mode, mode_of, severest
 
 REACH: Final = timedelta(hours=2)  # of the calls that are remembered: what the breakers ask for
 HOLDS: Final = timedelta(hours=1)  # how long a margin that is too low holds entries back

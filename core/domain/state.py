@@ -10,14 +10,14 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core.domain.bars import seconds
-from core.domain.decide import Decision, Mode, View
+from core.domain.bars import YEAR, seconds
+from core.domain.decide import Decision, View
 from core.domain.fills import Costs, apply
 from core.domain.orders import MARKET, Fill, Holding, Order, Rules, Sight, exact
 from core.domain.risk import Facts, Marks, Policy, Result, Room, Trip, breakers
+from core.domain.switch import Mode
 
 RESULTS_KEPT = 30  # as many as [policy] performance_trades may ask for
-YEAR = 365.25 * 86400  # seconds
 ENDED_KEPT = 8  # orders that have ended: executions of theirs may be told late
 
 
@@ -243,6 +243,7 @@ def view(
         room_long=rooms[0],
         room_short=rooms[1],
         bars_per_year=YEAR / seconds(book.timeframe),
+        cost=2.0 * (float(book.rules.taker) + float(book.costs.slippage_bps) / 10_000),
         price=price,
         p_up=p_up,
         atr=atr,

@@ -20,13 +20,12 @@ from core.domain import metrics
 from core.domain.bars import Floats, Times
 from core.domain.daily import DAY
 from core.domain.ensemble import Training
-from core.domain.ensemble.fit import CLIP, stack
+from core.domain.ensemble.fit import CLIP, weigh
 from core.domain.ensemble.members import Members, train
-from core.domain.forecast import MEMBERS, Stacking
+from core.domain.forecast import Stacking, asked, blend, probabilities
 from core.domain.splits import Bar, Rows
 
 ENOUGH: Final = 1000  # labelled rows of earlier windows from which the stacking is fitted
-PLAIN: Final = Stacking(intercept=0.0, weights=(1 / 3, 1 / 3, 1 / 3), clip=CLIP)  # the mean of the members' log-odds
 PROBED: Final = 500  # rows of training, spread over all, on which its own log-loss is told
 
 
@@ -60,13 +59,13 @@ class Learnt:
 class Step:
     """One window, for a report. Log-losses in nats over the `judged` rows that have a label (NaN: there is none):
     of the forecast, of the plain mean, of each member, of always saying the base rate. `pool`: rows that its stacking
-    was fitted on, 0 while the plain mean stands."""
+    was fitted on, 0 while the plain mean stands (`stacking` None) or a member alone as it is."""
 
     window: Window
     rows: int
     judged: int
     pool: int
-    stacking: Stacking
+    stacking: Stacking | None
     importance: Floats
     base_rate: float
     train_loss: float
@@ -92,7 +91,13 @@ class Walked:
 
 
 def windows(
-    time: Times, usable: NDArray[np.bool_], labels: Floats, ends: Bar, training: Training, train_days: int, test_days: int
+    time: Times,
+    usable: NDArray[np.bool_],
+    labels: Floats,
+    ends: Bar,
+    training: Training,
+    train_days: int,
+    test_days: int,
 ) -> list[Window]:
     """Those that follow one another over `time` (open times of bars), the last as short as it must be.
 
@@ -132,19 +137,29 @@ def learn(values: Floats, labels: Floats, training: Training, window: Window) ->
     importance = np.zeros(values.shape[1])
     importance[there] = gains(members)
     probe = np.linspace(0, len(rows) - 1, min(PROBED, len(rows))).astype(int)
-    own = combined(members.raw(np.ascontiguousarray(rows[probe][:, there])), PLAIN)
+    own = blend(members.raw(np.ascontiguousarray(rows[probe][:, there])), plain(training))
     return Learnt(raw, importance, len(rows), float(y.mean()), metrics.log_loss(y[probe], own))
+
+
+def plain(training: Training) -> Stacking | None:
+    """How scores become a probability while nothing is known of them: the members' mean, a member alone as it is."""
+    places = asked(training.model)
+    if len(places) > 1:
+        return None
+    one, two, three = (float(place in places) for place in range(3))
+    return Stacking(intercept=0.0, weights=(one, two, three), clip=CLIP)
 
 
 def gains(members: Members) -> Floats:
     """(features,): each member's split gains as shares of their sum, and the mean of these over the members."""
-    names = members.lightgbm.num_feature()
-    scored = members.xgboost.get_score(importance_type="total_gain")
-    parts: list[Any] = [
-        members.lightgbm.feature_importance("gain"),
-        np.array([scored.get(f"f{i}", 0.0) for i in range(names)]),
-        members.forest.feature_importances_,
-    ]
+    parts: list[Any] = []
+    if members.lightgbm is not None:
+        parts.append(members.lightgbm.feature_importance("gain"))
+    if members.xgboost is not None:
+        scored = members.xgboost.get_score(importance_type="total_gain")
+        parts.append(np.array([scored.get(f"f{i}", 0.0) for i in range(members.xgboost.num_features())]))
+    if members.forest is not None:
+        parts.append(members.forest.feature_importances_)
     shares: Floats = np.mean([part / part.sum() if part.sum() > 0 else part for part in parts], axis=0)
     return shares
 
@@ -152,65 +167,37 @@ def gains(members: Members) -> Floats:
 def stitched(
     time: Times, labels: Floats, ends: Bar, training: Training, found: Sequence[Window], made: Sequence[Learnt]
 ) -> Walked:
-    """All windows' scores in order of time, each window's stacked as what was known before it says."""
+    """All windows' scores in order of time, each window's combined as what was known before it says."""
     size = len(time)
     raw, p_up, mean, base = np.full((size, 3), np.nan), *(np.full(size, np.nan) for _ in range(3))
     steps = []
     for window, learnt in zip(found, made, strict=True):
-        pool = _pool(raw, labels, ends, window, training)
-        stacking = _carried(raw, labels, training, pool)
+        pool = _pool(p_up, labels, ends, window, training)
+        stacking = weigh(raw[pool], labels[pool], training) if len(pool) else plain(training)
         at = window.foresee
         raw[at] = learnt.raw
-        p_up[at], mean[at] = combined(learnt.raw, stacking), combined(learnt.raw, PLAIN)
+        p_up[at], mean[at] = blend(learnt.raw, stacking), blend(learnt.raw, plain(training))
         base[at] = np.where(np.isfinite(p_up[at]), learnt.base_rate, np.nan)
         steps.append(_step(window, learnt, labels, len(pool), stacking, p_up[at], mean[at]))
-    return Walked(time, p_up, chances(raw), mean, base, labels, tuple(steps))
+    return Walked(time, p_up, probabilities(raw), mean, base, labels, tuple(steps))
 
 
-def _pool(raw: Floats, labels: Floats, ends: Bar, window: Window, training: Training) -> Rows:
-    """The rows that earlier windows foresaw, whose labels were known before this one begins."""
+def _pool(p_up: Floats, labels: Floats, ends: Bar, window: Window, training: Training) -> Rows:
+    """The rows that earlier windows foresaw, whose labels were known before this one begins; none if too few."""
     start = int(window.foresee[0])
-    known = np.isfinite(raw[:start, 0]) & np.isfinite(labels[:start]) & (ends[:start] < start - training.embargo)
+    known = np.isfinite(p_up[:start]) & np.isfinite(labels[:start]) & (ends[:start] < start - training.embargo)
     pool = np.flatnonzero(known)
-    enough = len(pool) >= ENOUGH and np.ptp(labels[pool])
+    enough = len(pool) >= ENOUGH and np.ptp(labels[pool]) and training.model != "average"
     return pool if enough else pool[:0]
 
 
-def _carried(raw: Floats, labels: Floats, training: Training, pool: Rows) -> Stacking:
-    if not len(pool):
-        return PLAIN
-    return stack(log_odds(raw[pool]), labels[pool], training.prior * training.horizon / len(pool))
-
-
-def log_odds(raw: Floats) -> Floats:
-    """(n, 3): the members' log-odds; the forest's probability is kept off 0 and 1. One row alone gives what it gives
-    among others: libm's log, not numpy's."""
-    forest = np.clip(raw[:, 2], CLIP, 1 - CLIP)
-    return np.stack([raw[:, 0], raw[:, 1], np.array([math.log(p / (1 - p)) for p in forest.tolist()])], axis=1)
-
-
-def combined(raw: Floats, stacking: Stacking) -> Floats:
-    """(n,): the stacked probability of going up, as core.domain.forecast's Model gives it."""
-    odds, weights = log_odds(raw), stacking.weights
-    return _sigmoid(stacking.intercept + weights[0] * odds[:, 0] + weights[1] * odds[:, 1] + weights[2] * odds[:, 2])
-
-
-def chances(raw: Floats) -> Floats:
-    """(n, 3): each member's probability of going up."""
-    return np.stack([_sigmoid(raw[:, 0]), _sigmoid(raw[:, 1]), raw[:, 2]], axis=1)
-
-
-def _sigmoid(odds: Floats) -> Floats:
-    return np.array([1 / (1 + math.exp(-x)) if not x < -700 else 0.0 for x in odds.tolist()])
-
-
 def _step(
-    window: Window, learnt: Learnt, labels: Floats, pool: int, stacking: Stacking, p_up: Floats, mean: Floats
+    window: Window, learnt: Learnt, labels: Floats, pool: int, stacking: Stacking | None, p_up: Floats, mean: Floats
 ) -> Step:
     y = labels[window.foresee]
     keep = np.isfinite(y) & np.isfinite(p_up)
-    y, p_up, mean, members = y[keep], p_up[keep], mean[keep], chances(learnt.raw[keep])
-    each = [p_up, mean, np.full(len(y), learnt.base_rate), *(members[:, i] for i in range(len(MEMBERS)))]
+    y, p_up, mean, members = y[keep], p_up[keep], mean[keep], probabilities(learnt.raw[keep])
+    each = [p_up, mean, np.full(len(y), learnt.base_rate), *members.T]
     losses = [metrics.log_loss(y, p) if len(y) else math.nan for p in each]
     return Step(
         window=window,

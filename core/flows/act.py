@@ -18,10 +18,10 @@ import msgspec
 
 from core.domain.act import Scene, Step, answered, plan, sent, unprotected, withheld
 from core.domain.bars import Bars
-from core.domain.decide import Mode, mode_of, permits
 from core.domain.orders import Order, Sight
 from core.domain.settle import News, expected, resumed, settle
 from core.domain.state import Book, BookState, trusted
+from core.domain.switch import Mode, mode_of, permits
 from core.flows import outbox
 from core.flows.claim import Tick, plain, released, switch_keys, tick_key, watched
 from core.flows.record import book_document, with_news

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final, Literal, NamedTuple
 
 from core.domain.bars import close_time, seconds
-from core.domain.decide import Foresight, effective, mode_of
+from core.domain.decide import Foresight
 from core.domain.features import CONTEXT
 from core.domain.forecast import Model
 from core.domain.orders import Rules, Sight, Traits, exact
@@ -20,6 +20,7 @@ from core.domain.risk import Limits, Policy, Trip
 from core.domain.risk.sizing import staged_capital
 from core.domain.settle import expected
 from core.domain.state import BookState
+from core.domain.switch import effective, mode_of
 from core.flows.serving import Problem, version_of
 from core.ports import Vetting
 

@@ -19,7 +19,7 @@ import msgspec
 
 from core.domain.act import Scene
 from core.domain.bars import BadBars, Bars, bar_before, empty, unpack
-from core.domain.decide import UNREADABLE, mode_of
+from core.domain.decide import UNREADABLE
 from core.domain.guarding import (
     Facts,
     Findings,
@@ -35,6 +35,7 @@ from core.domain.orders import Sight
 from core.domain.risk.breakers import Asked
 from core.domain.settle import News, settle
 from core.domain.state import Book, BookState
+from core.domain.switch import mode_of
 from core.flows import outbox, window
 from core.flows.act import Standing, cleared, go_on, late
 from core.flows.claim import (

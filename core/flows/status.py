@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from core.domain.decide import effective
 from core.domain.orders import Order
 from core.domain.state import Book, BookState
+from core.domain.switch import effective
 from core.flows.claim import book_key, state_of, switch_keys
 from core.flows.serving import pointer_key
 from core.ports import Document, StateStore, Versioned

@@ -10,8 +10,9 @@ from datetime import datetime
 
 import msgspec
 
-from core.domain.decide import MODES, UNREADABLE, Mode, effective, mode_of, readable, severest
+from core.domain.decide import UNREADABLE
 from core.domain.risk import Trip, breakers
+from core.domain.switch import MODES, Mode, effective, mode_of, readable, severest
 from core.flows.claim import breakers_key, plain, switch_keys
 from core.ports import Document, StateStore, Watch, Write
 

@@ -66,6 +66,7 @@ class Chart:
     rule: float | None = None  # a level to compare with
     marks: Sequence[Mark] = field(default=())
     symbols: Sequence[tuple[str, str]] = field(default=())
+    lane: bool = False  # a strip below it tells when there was a position
 
     @property
     def height(self) -> int:
@@ -88,7 +89,7 @@ def _summary(line: Line) -> str:
 
 def charts(report: Report, axis: Axis) -> list[Chart]:
     """Every chart that has something to show, from top to bottom."""
-    data = {name: _finite(np.array(getattr(report, name), np.float64)) for name in SERIES}
+    data = {name: or_nan(np.array(getattr(report, name), np.float64)) for name in SERIES}
     drawn = [
         _equity(report, data, axis),
         _drawdown(data, axis),
@@ -99,7 +100,7 @@ def charts(report: Report, axis: Axis) -> list[Chart]:
     return [chart for chart in drawn if chart]
 
 
-def _finite(values: Floats) -> Floats:
+def or_nan(values: Floats) -> Floats:
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -129,19 +130,22 @@ def drawdown(equity: Floats) -> Floats:
 
 
 def _drawdown(data: Columns, axis: Axis) -> Chart:
-    own, held = drawdown(data["equity"]), drawdown(data["hold"])
-    lowest = float(np.nanmin(np.concatenate([own, held]), initial=-0.001))
+    return drawdown_chart(axis, drawdown(data["equity"]), drawdown(data["hold"]))
+
+
+def drawdown_chart(axis: Axis, own: Floats, held: Floats | None) -> Chart:
+    beside = [] if held is None else [held]
+    lowest = float(np.nanmin(np.concatenate([own, *beside]), initial=-0.001))
     scale = Scale(lowest * 1.08, 0.0, 110)
+    lines = [Line("drawdown", "Strategy", "loss", own, 2, percent=True)]
+    lines += [Line("held", "Buy and hold", "hold", values, 2, percent=True) for values in beside]
     return Chart(
         key="drawdown",
         title="Drawdown",
         scale=scale,
-        lines=[
-            Line("drawdown", "Strategy", "loss", own, 2, percent=True),
-            Line("held", "Buy and hold", "hold", held, 2, percent=True),
-        ],
+        lines=lines,
         paths=[
-            ("hold", stroke(axis, held, scale)),
+            *[("hold", stroke(axis, values, scale)) for values in beside],
             ("loss area", area(axis, own, np.zeros(len(own)), scale)),
             ("loss", stroke(axis, own, scale)),
         ],
@@ -152,21 +156,27 @@ def _drawdown(data: Columns, axis: Axis) -> Chart:
 def _price(report: Report, data: Columns, axis: Axis) -> Chart:
     inside = [trade for trade in report.trades if axis.start <= trade.opened.timestamp() <= axis.end]
     trades = inside[-MARKED_TRADES:]
-    paid = [float(price) for trade in trades for price in (trade.entry, trade.exit) if price is not None]
-    scale = Scale.over([data["price"], np.array(paid)], 300)
-    line = Line("price", "Close", "price", data["price"], decimals_for(float(np.nanmax(data["price"], initial=0.0))))
     title = f"Price, {report.currency}"
     if len(trades) < len(report.trades):
         title += f" (the latest {len(trades):,} of {len(report.trades):,} trades marked)"
+    return marked(title, trades, data["price"], axis)
+
+
+def marked(title: str, trades: Sequence[Trade], price: Floats, axis: Axis, key: str = "price") -> Chart:
+    """The price, and each of `trades` on it from entry to exit."""
+    paid = [float(price) for trade in trades for price in (trade.entry, trade.exit) if price is not None]
+    scale = Scale.over([price, np.array(paid)], 300)
+    line = Line(key, "Close", "price", price, decimals_for(float(np.nanmax(price, initial=0.0))))
     return Chart(
-        key="price",
+        key=key,
         title=title,
         scale=scale,
         lines=[line],
-        paths=[("price", stroke(axis, data["price"], scale))],
+        paths=[("price", stroke(axis, price, scale))],
         ticks=scale.ticks(),
-        marks=[_mark(trade, data["price"], axis, scale, line.decimals) for trade in trades],
+        marks=[_mark(trade, price, axis, scale, line.decimals) for trade in trades],
         symbols=SYMBOLS if trades else (),
+        lane=bool(trades),
     )
 
 

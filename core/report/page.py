@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-import numpy as np
-
-from core.report.charts import Chart, charts
+from core.report.charts import charts
 from core.report.report import Report, Trade, check
 from core.report.scales import DASH, Axis, decimals_for, duration, number, quantity, share, stamp
+from core.report.template import hover, page
 
-HOVER_POINTS = 1500
 LISTED_TRADES = 200
 STILL_OPEN = 1e15  # sorts after every time and every duration
 
@@ -52,33 +47,21 @@ def render(report: Report) -> str:
     Raises ValueError when a series is not as long as `time`, when `time` does not increase, or when the time of a
     trade has no time zone.
     """
-    from jinja2 import Environment, StrictUndefined
-
     check(report)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["sha256"] = _sha256
     axis = Axis.over(report.time) if report.time else None
     drawn = charts(report, axis) if axis else []
-    return environment.from_string(_part("html")).render(
-        style=_part("css"),
-        script=_part("js"),
+    return page(
+        "report.html",
+        ["report"],
         report=report,
         period=_period(report),
         charts=drawn,
         ticks=axis.ticks() if axis else [],
-        hover=_hover(axis, drawn) if axis else "{}",
+        hover=hover(axis, drawn) if axis else "{}",
         columns=COLUMNS,
-        rows=_rows(report),
-        reasons=_reasons(report),
+        rows=rows(report.trades, report.equity),
+        reasons=ranked(report.reasons),
     )
-
-
-def _part(kind: str) -> str:
-    return Path(__file__).with_name(f"report.{kind}").read_text("utf-8")
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _period(report: Report) -> str:
@@ -88,41 +71,19 @@ def _period(report: Report) -> str:
     return f"{stamp(report.time[0])} to {stamp(report.time[-1])} {report.timezone}, {bars}"
 
 
-def _reasons(report: Report) -> list[tuple[str, str, str, float]]:
+def ranked(reasons: Sequence[tuple[str, int]]) -> list[tuple[str, str, str, float]]:
     """(reason, count, share of all, width of its bar in percent), the most frequent first."""
-    ranked = sorted(report.reasons, key=lambda reason: (-reason[1], reason[0]))
-    total = sum(count for _, count in ranked) or 1
-    most = max((count for _, count in ranked), default=0) or 1
-    return [(why, f"{n:,}", share(n / total, 1), round(n / most * 100, 2)) for why, n in ranked]
+    ordered = sorted(reasons, key=lambda reason: (-reason[1], reason[0]))
+    total = sum(count for _, count in ordered) or 1
+    most = max((count for _, count in ordered), default=0) or 1
+    return [(why, f"{n:,}", share(n / total, 1), round(n / most * 100, 2)) for why, n in ordered]
 
 
-def _hover(axis: Axis, drawn: list[Chart]) -> str:
-    """JSON for the read-out: the values of up to HOVER_POINTS bars, evenly spread, exact for the bar that they name.
-
-    What is not finite becomes null.
-    """
-    shown = np.unique(np.linspace(0, len(axis.time) - 1, min(len(axis.time), HOVER_POINTS)).round().astype(np.intp))
-    lines = {
-        line.key: {
-            "decimals": line.decimals,
-            "percent": line.percent,
-            "low": chart.scale.low,
-            "high": chart.scale.high,
-            "values": [round(v * (100 if line.percent else 1), line.decimals) for v in line.values[shown].tolist()],
-        }
-        for chart in drawn
-        for line in chart.lines
-    }
-    data = {"start": axis.start, "end": axis.end, "time": axis.time[shown].tolist(), "lines": lines}
-    return msgspec.json.encode(data).decode().replace("<", "\\u003c")
-
-
-def _rows(report: Report) -> list[list[Cell]]:
+def rows(trades: Sequence[Trade], equity: Sequence[float | None]) -> list[list[Cell]]:
     """The newest trades first."""
-    entries = [float(trade.entry) for trade in report.trades]
-    prices = decimals_for(max(entries, default=0.0))
-    money = decimals_for(max(map(abs, report.equity), default=0.0))
-    return [_row(trade, prices, money) for trade in report.trades[: -LISTED_TRADES - 1 : -1]]
+    prices = decimals_for(max((float(trade.entry) for trade in trades), default=0.0))
+    money = decimals_for(max((abs(value) for value in equity if value is not None), default=0.0))
+    return [_row(trade, prices, money) for trade in trades[: -LISTED_TRADES - 1 : -1]]
 
 
 def _row(trade: Trade, prices: int, money: int) -> list[Cell]:

@@ -1,57 +1,57 @@
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const stack = document.querySelector(".charts");
-  const plots = [...document.querySelectorAll(".plot")];
-  const rest = new Map([...document.querySelectorAll("[data-line]")].map(node => [node, node.textContent]));
-  const cross = document.querySelector(".cross");
-  let at = -1;
-
-  const nearest = time => {
-    let low = 0, high = data.time.length - 1;
+  const nearest = (times, time) => {
+    let low = 0, high = times.length - 1;
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if (data.time[middle] > time) high = middle; else low = middle;
+      if (times[middle] > time) high = middle; else low = middle;
     }
-    return time - data.time[low] > data.time[high] - time ? high : low;
+    return time - times[low] > times[high] - time ? high : low;
   };
   const words = (line, value) => value === null ? "–" : value.toLocaleString("en-US", {
     minimumFractionDigits: line.decimals, maximumFractionDigits: line.decimals,
   }).replace("-", "\u2212") + (line.percent ? "%" : "");
+  const place = (line, value) => line.log
+    ? Math.log(line.high / value) / Math.log(line.high / line.low)
+    : (line.high - value) / (line.high - line.low);
 
-  const show = index => {
-    at = index;
-    const share = (data.time[index] - data.start) / (data.end - data.start);
-    const width = plots[0].getBoundingClientRect().width;
-    cross.style.left = share * width + "px";
-    cross.classList.toggle("flip", share > 0.5);
-    cross.firstElementChild.textContent =
-      new Date(data.time[index] * 1000).toISOString().slice(0, 16).replace("T", " ") + " UTC";
-    for (const node of rest.keys()) {
-      const line = data.lines[node.dataset.line];
-      node.textContent = words(line, line.values[index]);
-    }
-    for (const dot of document.querySelectorAll("[data-dot]")) {
-      const line = data.lines[dot.dataset.dot], value = line.values[index];
-      dot.style.display = value === null ? "none" : "inline";
-      if (value === null) continue;
-      dot.setAttribute("cx", share * 100 + "%");
-      dot.setAttribute("cy", (line.high - (line.percent ? value / 100 : value)) / (line.high - line.low)
-        * dot.ownerSVGElement.dataset.height);
-    }
-    stack.classList.add("reading");
-  };
-  const leave = () => {
-    at = -1;
-    stack.classList.remove("reading");
-    rest.forEach((text, node) => { node.textContent = text; });
-  };
-  const point = event => {
-    const box = plots[0].getBoundingClientRect();
-    const share = (event.clientX - box.left) / box.width;
-    if (share < -0.01 || share > 1.01) return leave();
-    show(nearest(data.start + share * (data.end - data.start)));
-  };
-  if (stack && data.time) {
+  const read = stack => {
+    const data = JSON.parse(document.getElementById(stack.dataset.source).textContent);
+    const plot = stack.querySelector(".plot");
+    const rest = new Map([...stack.querySelectorAll("[data-line]")].map(node => [node, node.textContent]));
+    const cross = stack.querySelector(".cross");
+    let at = -1;
+
+    const show = index => {
+      at = index;
+      const share = (data.time[index] - data.start) / (data.end - data.start);
+      cross.style.left = share * plot.getBoundingClientRect().width + "px";
+      cross.classList.toggle("flip", share > 0.5);
+      cross.firstElementChild.textContent =
+        new Date(data.time[index] * 1000).toISOString().slice(0, 16).replace("T", " ") + " UTC";
+      for (const node of rest.keys()) {
+        const line = data.lines[node.dataset.line];
+        node.textContent = words(line, line.values[index]);
+      }
+      for (const dot of stack.querySelectorAll("[data-dot]")) {
+        const line = data.lines[dot.dataset.dot], value = line.values[index];
+        dot.style.display = value === null ? "none" : "inline";
+        if (value === null) continue;
+        dot.setAttribute("cx", share * 100 + "%");
+        dot.setAttribute("cy", place(line, line.percent ? value / 100 : value) * dot.ownerSVGElement.dataset.height);
+      }
+      stack.classList.add("reading");
+    };
+    const leave = () => {
+      at = -1;
+      stack.classList.remove("reading");
+      rest.forEach((text, node) => { node.textContent = text; });
+    };
+    const point = event => {
+      const box = plot.getBoundingClientRect();
+      const share = (event.clientX - box.left) / box.width;
+      if (share < -0.01 || share > 1.01) return leave();
+      show(nearest(data.time, data.start + share * (data.end - data.start)));
+    };
     stack.addEventListener("pointermove", point);
     stack.addEventListener("pointerdown", point);
     stack.addEventListener("pointerleave", leave);
@@ -64,7 +64,8 @@
       const last = data.time.length - 1;
       show(Math.min(Math.max(at < 0 ? last : at + step, 0), last));
     });
-  }
+  };
+  document.querySelectorAll(".charts").forEach(read);
 
   for (const button of document.querySelectorAll("th button")) button.addEventListener("click", () => {
     const head = button.parentElement, body = head.closest("table").tBodies[0];

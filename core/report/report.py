@@ -12,7 +12,8 @@ SERIES: Final = ("price", "equity", "hold", "probability", "threshold_long", "th
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """One position from entry to exit. Prices in quote currency, amount in base coin, pnl after fees.
+    """One position from entry to exit. Prices in quote currency, amount in base coin, pnl after fees
+    (and interest), which `fees` are the sum of.
 
     `cause` is why it ended: "exit", "stop", or "open" when it has not; then `closed` and `exit` are None.
     """
@@ -25,6 +26,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     exit: Decimal | None
     pnl: Decimal
     cause: str
+    fees: Decimal = Decimal(0)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

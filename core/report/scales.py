@@ -24,6 +24,7 @@ MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 CLOCK_STEPS: Final = (60, 300, 900, 1800, 3600, 10800, 21600, 43200, DAY, 2 * DAY, 7 * DAY, 14 * DAY)
 MONTH_STEPS: Final = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
 MOST_TICKS: Final = 8.5
+WIDE: Final = 3.0  # how many times the lowest the highest may be on a linear scale
 
 
 def number(value: float | Decimal, decimals: int, *, signed: bool = False) -> str:
@@ -76,6 +77,14 @@ def nice_ticks(low: float, high: float, count: int) -> tuple[float, list[float]]
     return step, [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten in [low, high]; powers alone when that is more than eight."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    inside = [tick for tick in ticks if low <= tick <= high]
+    return inside if len(inside) <= 8 else [tick for tick in inside if tick in {10.0**power for power in powers}]
+
+
 def tick_labels(step: float, ticks: Sequence[float], *, percent: bool = False) -> list[str]:
     """With as many decimals as the step needs; from a hundred million on, in millions (M) or milliards (B)."""
     biggest = max(map(abs, ticks), default=0.0)
@@ -88,11 +97,12 @@ def tick_labels(step: float, ticks: Sequence[float], *, percent: bool = False) -
 
 @dataclass(frozen=True)
 class Scale:
-    """Values to pixels from the top."""
+    """Values to pixels from the top; with `log`, equal ratios are equally far apart, and all values above 0."""
 
     low: float
     high: float
     height: int
+    log: bool = False
 
     @classmethod
     def over(cls, values: Sequence[Floats], height: int, air: float = 0.06) -> Scale:
@@ -105,10 +115,26 @@ class Scale:
             pad = abs(high) * 0.01 or 1.0
         return cls(low - pad, high + pad, height)
 
+    @classmethod
+    def of_equity(cls, values: Sequence[Floats], height: int) -> Scale:
+        """Around all finite `values`; logarithmic when the highest is more than WIDE times the lowest, and that above 0."""
+        linear = cls.over(values, height)
+        joined = np.concatenate(values)
+        joined = joined[np.isfinite(joined)]
+        if not len(joined) or joined.min() <= 0 or joined.max() <= WIDE * joined.min():
+            return linear
+        air = (joined.max() / joined.min()) ** 0.06
+        return cls(float(joined.min() / air), float(joined.max() * air), height, log=True)
+
     def __call__(self, value: float) -> float:
+        if self.log:
+            return round(math.log(self.high / value) / math.log(self.high / self.low) * self.height, 1)
         return round((self.high - value) / (self.high - self.low) * self.height, 1)
 
     def ticks(self, *, percent: bool = False) -> list[tuple[float, str]]:
+        if self.log:
+            places = log_ticks(self.low, self.high)
+            return [(self(tick), tick_labels(tick, [tick], percent=percent)[0]) for tick in places]
         step, ticks = nice_ticks(self.low, self.high, max(3, self.height // 44))
         return list(zip(map(self, ticks), tick_labels(step, ticks, percent=percent), strict=True))
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from core.domain.decide import MODES, Decision, View, decide
+from core.domain.decide import Decision, View, decide
 from core.domain.orders import Holding, Rules
 from core.domain.risk import Policy, Result, Room, Trip
+from core.domain.switch import MODES
 
 BAR = datetime(2024, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

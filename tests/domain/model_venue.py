@@ -16,7 +16,6 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from core.domain.act import Scene, Step, answered, plan, sent
-from core.domain.decide import Mode
 from core.domain.orders import (
     ZERO,
     Answer,
@@ -35,6 +34,7 @@ from core.domain.orders import (
 from core.domain.risk import Policy
 from core.domain.settle import News, settle
 from core.domain.state import Book, BookState, opening
+from core.domain.switch import Mode
 from tests.domain.drawn import BAR, HOUR, RULES
 
 BOOK = Book(id="btc", symbol="BTC/USDT", policy=Policy(capital=Decimal(10000)), rules=RULES)

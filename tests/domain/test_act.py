@@ -11,10 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from core.domain.act import ATTEMPTS, PAUSE_S, UNFILLED, Scene, Step, answered, plan, sent, unprotected
-from core.domain.decide import Mode
 from core.domain.fills import PAPER
 from core.domain.orders import ZERO, Answer, Before, Leg, Order, Traits, intent_id
 from core.domain.state import BookState
+from core.domain.switch import Mode
 from tests.domain.drawn import BAR, HOUR
 from tests.domain.model_venue import (
     BOOK,

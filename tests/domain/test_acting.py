@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from core.domain.act import Scene, answered, plan, sent, unprotected
-from core.domain.decide import MODES
 from core.domain.orders import ENDS, MARKET, MOVES, ZERO, Answer, Fill, Leg, Order, Sight, Status, Traits
 from core.domain.settle import News, expected, resumed, settle
 from core.domain.state import BookState, pruned
+from core.domain.switch import MODES
 from core.flows.claim import plain
 from tests.domain.drawn import BAR, HOUR, RULES
 from tests.domain.model_venue import (

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.domain.decide import MODES, Decision, Mode, View, decide, effective, mode_of, severest
+from core.domain.decide import Decision, View, decide
 from core.domain.orders import ZERO, Intent, Rules, exact, intent_id
 from core.domain.risk import Policy
+from core.domain.switch import MODES, Mode, effective, mode_of, severest
 from core.flows.claim import plain
 from tests.domain.drawn import BAR, DUST, FLAT, LONG, POLICY, RULES, SHORT, Case, cases, entries, seen
 
@@ -73,6 +74,8 @@ def test_an_entry_in_full() -> None:
             "rule": 0.0,
             "market_regime": "normal",
             "vix_regime": "normal",
+            "expected_move": decision.numbers["expected_move"],
+            "cost": 0.0,
             "vix_level": view.vix,
             "vix_change": view.vix_change,
             "value_at_risk": 0.05,
@@ -179,6 +182,49 @@ def test_a_confirmed_signal_passes_the_same_gates() -> None:
     assert decided(Policy(rule="confirm"), mode="reduce", **weak).reason == "switch_reduce"
     assert decided(Policy(rule="confirm", minimum_confidence=0.65), **weak).reason == "confidence_low"
     assert decided(Policy(rule="confirm", short=False), p_up=0.47, rule=-1.0).reason == "short_not_allowed"
+
+
+# --- what a forecast is worth ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("edge", "reason"), [(0.0, "long_signal"), (0.99, "long_signal"), (1.01, "edge_below_costs")])
+def test_an_entry_must_promise_a_multiple_of_what_it_costs(edge: float, reason: str) -> None:
+    """0.2 x 0.004 x sqrt(12 / pi), six bars ahead: 0.1564 %."""
+    assert decided(Policy(edge=edge, hold_bars=6), p_up=0.6, cost=0.001564).reason == reason
+
+
+def test_where_the_volatility_is_not_known_no_promise_is_believed() -> None:
+    assert decided(Policy(edge=0.1), p_up=0.9, cost=0.001, volatility=math.nan).reason == "edge_below_costs"
+
+
+def test_an_uncertain_forecast_earns_a_part_of_the_position() -> None:
+    def wanted(p_up: float) -> Any:
+        return decided(Policy(certainty=0.2), p_up=p_up).numbers["size_scale"]
+
+    assert (wanted(0.7), wanted(0.8), wanted(0.3)) == (1.0, 1.0, pytest.approx(1.0))
+    assert wanted(0.6) == wanted(0.4) == pytest.approx(0.1 / 0.24**0.5 / (0.2 / 0.21**0.5))
+
+
+def test_a_position_is_held_for_its_bars_unless_its_stop_is_passed() -> None:
+    """LONG was opened five bars ago, so that this is its sixth."""
+    faded: dict[str, Any] = {"holding": LONG, "p_up": 0.3}
+    assert decided(Policy(hold_bars=6), **faded).action == "reverse"
+    assert decided(Policy(hold_bars=7), **faded).action == "hold"
+    assert decided(Policy(hold_bars=7), **faded | {"price": 37_000.0}).action == "reverse"
+
+
+@pytest.mark.parametrize(
+    ("most", "p_up", "reason"),
+    [
+        (6, 0.52, "held_long_enough"),
+        (6, 0.56, "signal_stands"),
+        (6, 0.3, "short_signal"),
+        (7, 0.52, "signal_stands"),
+        (0, 0.52, "signal_stands"),
+    ],
+)
+def test_a_position_that_was_held_long_enough_needs_its_signal_again(most: int, p_up: float, reason: str) -> None:
+    assert decided(Policy(hold_most_bars=most), holding=LONG, p_up=p_up).reason == reason
 
 
 # --- exits ----------------------------------------------------------------------------------------------------------

@@ -302,7 +302,7 @@ def test_scores_that_differ_from_the_golden_ones_are_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason", "words"),
     [
-        ({"format": 3}, "model_format", "format 3"),
+        ({"format": 4}, "model_format", "format 4"),
         ({"surprise": 1}, "model_manifest", "surprise"),
         ({"rows": "many"}, "model_manifest", "rows"),
         ({"names": ["a", "a"]}, "model_manifest", "double"),

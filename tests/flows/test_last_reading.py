@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from core.domain.decide import Mode
+from core.domain.switch import Mode
 from core.flows.claim import breakers_key, watched
 from core.flows.switches import flip
 from core.ports import Document, StateStore, Unavailable, Versioned, Write

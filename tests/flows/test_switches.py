@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.adapters.sqlite_state import SqliteState
-from core.domain.decide import MODES, Mode, mode_of, severest
+from core.domain.switch import MODES, Mode, mode_of, severest
 from core.flows.claim import switch_keys
 from core.flows.switches import flip
 from core.ports import StateStore, Unavailable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import ACT, BARS, CLAIM, DECIDE, ORDERS, OUTBOX, PLAN, SETTLE, TICK, Mutant
+from tests.mutants.mutant import ACT, BARS, CLAIM, DECIDE, ORDERS, OUTBOX, PLAN, SETTLE, SWITCH, TICK, Mutant
 
 ACTING: Final = (
     # -- writing down
@@ -185,28 +185,28 @@ ACTING: Final = (
     Mutant(
         "unknown switch means run",
         "A switch document that cannot be understood is passed over.",
-        DECIDE,
+        SWITCH,
         "    documents = tuple(switches)\n",
         "    documents = tuple(document for document in switches if not _unreadable(document))\n",
     ),
     Mutant(
         "milder switch counts",
         "Of two switches the milder one counts.",
-        DECIDE,
+        SWITCH,
         'return max(modes, key=MODES.index, default="run")',
         'return min(modes, key=MODES.index, default="run")',
     ),
     Mutant(
         "reduce lets entries go",
         "A planned entry is sent though the switch has gone to reduce since.",
-        DECIDE,
+        SWITCH,
         'return mode == "run" if leg == "entry" else mode != "halt"',
         'return mode in ("run", "reduce") if leg == "entry" else mode != "halt"',
     ),
     Mutant(
         "halt blocks entries only",
         "While the switch says halt, exits and stops still go.",
-        DECIDE,
+        SWITCH,
         'return mode == "run" if leg == "entry" else mode != "halt"',
         'return mode == "run" or leg != "entry"',
     ),

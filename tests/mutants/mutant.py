@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 SETTLE: Final = "core/domain/settle.py"
 PLAN: Final = "core/domain/act.py"
 DECIDE: Final = "core/domain/decide.py"
+SWITCH: Final = "core/domain/switch.py"
 STATE: Final = "core/domain/state.py"
 FILLS: Final = "core/domain/fills.py"
 ORDERS: Final = "core/domain/orders.py"

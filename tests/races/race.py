@@ -17,11 +17,12 @@ from typing import Any, Final, Literal, NamedTuple
 from core.adapters.firestore_state import FirestoreState
 from core.domain.bars import Bars, close_time
 from core.domain.daily import Daily
-from core.domain.decide import Foresight, Mode
+from core.domain.decide import Foresight
 from core.domain.features import CONTEXT
 from core.domain.forecast import Model
 from core.domain.risk import Trip
 from core.domain.state import Book
+from core.domain.switch import Mode
 from core.flows.claim import breakers_key, switch_keys
 from core.flows.gather import together
 from core.flows.switches import flip, trips_document

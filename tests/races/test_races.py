@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from core.domain.decide import Mode
+from core.domain.switch import Mode
 from tests.races.__main__ import raced, report
 from tests.races.race import MANY, Race, Told, Track, Wish, wish
 from tests.races.recorder import Aim

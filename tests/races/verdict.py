@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from core.domain.decide import Mode
 from core.domain.orders import Leg
+from core.domain.switch import Mode
 
 # Said once more, so that the code under test is not its own judge.
 ALLOWED: Final[dict[Mode, tuple[Leg, ...]]] = {

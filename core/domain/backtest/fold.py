@@ -66,7 +66,8 @@ def backtest(
     last: Decimal | None = None
     for i in range(first, len(bars)):
         bar = moment(bars.time[i])
-        account = through(account, bar, bars.open[i], bars.high[i], bars.low[i], book.rules, book.costs)
+        prices = bars.open[i], bars.high[i], bars.low[i]
+        account = through(account, bar, *prices, book.rules, book.costs, bars.volume[i])
         if missed is not None and missed[i]:
             continue
         now, price = close_time(bar, book.timeframe), float(bars.close[i])

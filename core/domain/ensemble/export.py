@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -12,12 +13,14 @@ import numpy as np
 
 from core.domain.bars import Floats
 from core.domain.ensemble.fit import Fitted
-from core.domain.ensemble.flatten import forest_trees, lightgbm_trees, xgboost_trees
-from core.domain.forecast import Manifest, Meta, digest, load
+from core.domain.ensemble.flatten import forest_trees, lightgbm_trees, no_trees, xgboost_trees
+from core.domain.forecast import MEMBERS, Manifest, Meta, asked, digest, load
 from core.domain.forecast.manifest import FORMAT, GOLDEN, MANIFEST, TREES, encode
 from core.domain.forecast.trees import LAYOUT, Trees
 
 Artefact = dict[str, bytes]
+FLATTEN = (lightgbm_trees, xgboost_trees, forest_trees)
+LIBRARIES = ("lightgbm", "xgboost", "sklearn")
 
 
 def export(fitted: Fitted, meta: Meta) -> Artefact:
@@ -25,8 +28,11 @@ def export(fitted: Fitted, meta: Meta) -> Artefact:
 
     Raises BadModel when what was written does not give the trained libraries' scores on the golden rows.
     """
-    trained = fitted.members_
-    trees = [lightgbm_trees(trained.lightgbm), xgboost_trees(trained.xgboost), forest_trees(trained.forest)]
+    places = asked(fitted.training.model)
+    trees = [
+        FLATTEN[place](getattr(fitted.members_, name)) if place in places else no_trees()
+        for place, name in enumerate(MEMBERS)
+    ]
     files = {name: _npz(_arrays(part)) for name, part in zip(TREES, trees, strict=True)}
     files[GOLDEN] = _npz(_golden(fitted, trees))
     manifest = Manifest(
@@ -39,7 +45,8 @@ def export(fitted: Fitted, meta: Meta) -> Artefact:
         rows=fitted.rows,
         base_rate=fitted.base_rate,
         training=msgspec.to_builtins(fitted.training),
-        libraries=_versions(),
+        libraries=_versions(places),
+        model=fitted.training.model,
         stacking=fitted.stacking,
         files={name: digest(data) for name, data in files.items()},
         reference=fitted.reference,
@@ -49,12 +56,9 @@ def export(fitted: Fitted, meta: Meta) -> Artefact:
     return artefact
 
 
-def _versions() -> dict[str, str]:
-    import lightgbm
-    import sklearn
-    import xgboost
-
-    return {module.__name__: module.__version__ for module in (lightgbm, np, sklearn, xgboost)}
+def _versions(places: Sequence[int]) -> dict[str, str]:
+    modules = [np, *(import_module(LIBRARIES[place]) for place in places)]
+    return {module.__name__: module.__version__ for module in modules}
 
 
 def _arrays(trees: Trees) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def _golden(fitted: Fitted, trees: Sequence[Trees]) -> dict[str, Floats]:
     """Real rows, and rows on and beside thresholds, with the trained libraries' scores."""
     edges = rows_on_thresholds(fitted.sample, trees, fitted.training.seed)
     rows = np.concatenate([fitted.sample, edges])
-    raw, members, stacked = fitted.members_.raw(rows), fitted.members(rows), fitted.predict(rows)
+    raw, members, stacked = fitted.raw(rows), fitted.members(rows), fitted.predict(rows)
     return {"rows": rows, "raw": raw, "members": members, "stacked": stacked}
 
 

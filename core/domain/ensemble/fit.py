@@ -1,4 +1,5 @@
-"""Fit: out-of-fold scores in order of time, a stacking logistic on them, then the members anew on everything."""
+"""Fit: out-of-fold scores in order of time, a logistic on them that stacks and calibrates, then the members anew on
+everything. The plain mean has nothing to learn from folds, and takes none."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from core.domain.bars import Floats
 from core.domain.drift import Reference, references
 from core.domain.ensemble.members import Members, Training, train
-from core.domain.forecast import Stacking
+from core.domain.forecast import MEMBERS, Kind, Stacking, asked, blend, log_odds
 from core.domain.splits import purged_folds
 
 CLIP = 1e-3
@@ -25,12 +26,12 @@ def _quiet(_: float) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """What training made. `missing_ok`: the features that had NaN; `base_rate`: the share of ups among the rows;
-    `sample`: some of the rows, spread over all of them, from which the golden rows are made; `reference`: how each
-    feature was in them."""
+    """What training made: a Forecaster. `stacking`: None for the plain mean. `missing_ok`: the features that had NaN;
+    `base_rate`: the share of ups among the rows; `sample`: some of the rows, spread over all of them, from which the
+    golden rows are made; `reference`: how each feature was in them."""
 
     members_: Members
-    stacking: Stacking
+    stacking: Stacking | None
     names: tuple[str, ...]
     missing_ok: tuple[str, ...]
     training: Training
@@ -39,13 +40,17 @@ class Fitted:
     sample: Floats
     reference: dict[str, Reference]
 
+    def raw(self, rows: Floats) -> Floats:
+        """(n, 3): the trained libraries' own scores for rows (n, features); NaN of a member that is not asked."""
+        return self.members_.raw(rows)
+
     def members(self, rows: Floats) -> Floats:
         """(n, 3): the trained libraries' own probabilities for rows (n, features)."""
         return self.members_.probabilities(rows)
 
     def predict(self, rows: Floats) -> Floats:
-        """(n,): the stacked probability of going up."""
-        return _logistic(_odds(self.members_.raw(rows)), self.stacking)
+        """(n,): the probability of going up."""
+        return blend(self.raw(rows), self.stacking)
 
 
 def fit(
@@ -68,15 +73,8 @@ def fit(
     keep = np.isfinite(y)
     rows, y, starts, ends = np.ascontiguousarray(rows[keep], np.float64), y[keep], starts[keep], ends[keep]
     _check_rows(rows, names)
-    splits = purged_folds(starts, ends, training.folds, training.embargo)
-    scores = []
-    for number, (before, test) in enumerate(splits):
-        _check_outcomes(y[before])
-        scores.append(train(rows[before], y[before], training).raw(rows[test]))
-        progress((number + 1) / (len(splits) + 1))
-    tested = np.concatenate([test for _, test in splits])
-    pull = training.prior * training.horizon / len(tested)  # labels overlap: only one row in `horizon` is news
-    stacking = stack(_odds(np.concatenate(scores)), y[tested], pull)
+    _check_outcomes(y)
+    stacking = None if training.model == "average" else _stacked(rows, y, starts, ends, training, progress)
     members = train(rows, y, training)
     progress(1.0)
     return Fitted(
@@ -90,6 +88,20 @@ def fit(
         sample=_sample(rows),
         reference=references(rows, names),
     )
+
+
+def _stacked(
+    rows: Floats, y: Floats, starts: Bar, ends: Bar, training: Training, progress: Callable[[float], None]
+) -> Stacking | None:
+    """The weights, learnt on scores of rows that the members had not seen."""
+    splits = purged_folds(starts, ends, training.folds, training.embargo)
+    scores = []
+    for number, (before, test) in enumerate(splits):
+        _check_outcomes(y[before])
+        scores.append(train(rows[before], y[before], training).raw(rows[test]))
+        progress((number + 1) / (len(splits) + 1))
+    tested = np.concatenate([test for _, test in splits])
+    return weigh(np.concatenate(scores), y[tested], training)
 
 
 def _check(rows: Floats, y: Floats, ends: Bar, starts: Bar, names: Sequence[str]) -> None:
@@ -111,7 +123,7 @@ def _check_rows(rows: Floats, names: Sequence[str]) -> None:
 
 def _check_outcomes(y: Floats) -> None:
     if y.min() == y.max():
-        raise ValueError(f"all {len(y)} rows of a fold went the same way: give more rows or fewer folds")
+        raise ValueError(f"all {len(y)} rows to learn from went the same way: give more rows or fewer folds")
 
 
 def _sample(rows: Floats) -> Floats:
@@ -123,38 +135,50 @@ def _sample(rows: Floats) -> Floats:
     return picked
 
 
-def _odds(raw: Floats) -> Floats:
-    """The members' log-odds: sums of the boosters as they are, the forest's probability kept CLIP off 0 and 1."""
-    forest = np.clip(raw[:, 2], CLIP, 1 - CLIP)
-    return np.stack([raw[:, 0], raw[:, 1], np.log(forest / (1 - forest))], axis=1)
+def weigh(raw: Floats, y: Floats, training: Training) -> Stacking | None:
+    """The weights for raw scores (n, 3) of rows that their members had not seen; None for the plain mean, which has
+    none. A member alone is calibrated the same way (Platt 1999), pulled to stay as it is."""
+    if training.model == "average":
+        return None
+    pull = training.prior * training.horizon / len(y)  # labels overlap: only one row in `horizon` is news
+    places = asked(training.model)
+    return stack(log_odds(raw, CLIP)[:, places], y, pull, places)
 
 
-def _logistic(odds: Floats, stacking: Stacking) -> Floats:
-    total = stacking.intercept + odds @ np.array(stacking.weights)
-    return _sigmoid(total)
+def even(model: Kind) -> Stacking | None:
+    """The weights before there is any row to learn them from: the mean of the log-odds of what the kind asks."""
+    if model == "average":
+        return None
+    places = asked(model)
+    one, two, three = (1 / len(places) if place in places else 0.0 for place in range(len(MEMBERS)))
+    return Stacking(intercept=0.0, weights=(one, two, three), clip=CLIP)
 
 
-def _sigmoid(odds: Floats) -> Floats:
-    p: Floats = 1 / (1 + np.exp(-np.clip(odds, -ENDLESS, ENDLESS)))
-    return p
+def stack(odds: Floats, y: Floats, pull: float, places: Sequence[int] = (0, 1, 2)) -> Stacking:
+    """The logistic regression of y on log-odds (n, k) of the members at `places`, which stacks and calibrates at once.
 
-
-def stack(odds: Floats, y: Floats, pull: float) -> Stacking:
-    """The logistic regression of y on the members' log-odds (n, 3), which stacks and calibrates (Platt 1999) at once.
-
-    It minimises the mean log-loss plus `pull` times the squared distances of the weights from 1/3, with no weight
+    It minimises the mean log-loss plus `pull` times the squared distances of the weights from 1/k, with no weight
     below 0: the members are nearly alike, so their plain mean stands until the rows say otherwise, and none is ever
     turned around.
     """
     from scipy.optimize import minimize
 
+    even = 1 / len(places)
+
     def loss(x: Floats) -> tuple[float, Floats]:
-        total, off = x[0] + odds @ x[1:], x[1:] - 1 / 3
+        total, off = x[0] + odds @ x[1:], x[1:] - even
         error = _sigmoid(total) - y
         gradient = np.concatenate([[error.mean()], odds.T @ error / len(y) + 2 * pull * off])
         return float(np.mean(np.logaddexp(0, total) - y * total) + pull * (off @ off)), gradient
 
-    start, bounds = np.array([0.0, 1 / 3, 1 / 3, 1 / 3]), [(None, None)] + [(0.0, None)] * 3
+    start, bounds = np.array([0.0] + [even] * len(places)), [(None, None)] + [(0.0, None)] * len(places)
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-9, "ftol": 1e-14})
-    one, two, three = (max(0.0, float(weight)) for weight in best.x[1:])
+    weights = dict(zip(places, best.x[1:].tolist(), strict=True))
+    one, two, three = (max(0.0, weights.get(place, 0.0)) for place in range(len(MEMBERS)))
     return Stacking(intercept=float(best.x[0]), weights=(one, two, three), clip=CLIP)
+
+
+def _sigmoid(odds: Floats) -> Floats:
+    """Quick and good enough to learn with; what is served takes libm's exp."""
+    p: Floats = 1 / (1 + np.exp(-np.clip(odds, -ENDLESS, ENDLESS)))
+    return p

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.domain.forecast.model import libm
+from core.domain.forecast.blend import libm
 from core.domain.forecast.trees import Trees
 
 # Stands for an infinite threshold, which parts NaN from all numbers: no usable value is above it either.
@@ -88,6 +88,11 @@ def _forest_reader(tree: Any) -> Callable[[int], Node]:
         return Node(feature[index], threshold[index], missing[index], (left[index], right[index]))
 
     return node
+
+
+def no_trees() -> Trees:
+    """Of a member that the model does not ask."""
+    return _flatten((), 0.0)
 
 
 def _flatten(trees: Iterable[tuple[Any, Callable[[Any], Node]]], base: float) -> Trees:

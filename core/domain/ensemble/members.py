@@ -1,4 +1,4 @@
-"""The three members: how each is trained, and its own library's scores for rows."""
+"""The members: how each is trained, and its own library's scores for rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from core.domain.bars import Floats
+from core.domain.forecast import MEMBERS, Kind, asked
 
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(gt=0.0, le=1.0)]
@@ -22,6 +23,7 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     one row in `horizon` is news (López de Prado 2018, section 6.3).
     """
 
+    model: Kind = "stacking"
     horizon: Annotated[int, Meta(ge=1, le=1000)] = 6
     cost: Annotated[float, Meta(ge=0.0, le=0.1)] = 0.001
     folds: Annotated[int, Meta(ge=1, le=20)] = 4
@@ -51,32 +53,37 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Members:
-    """The trained models, as their own libraries hold them."""
+    """The trained models, as their own libraries hold them; None: the kind of model does not ask that member."""
 
-    lightgbm: Any
-    xgboost: Any
-    forest: Any
+    lightgbm: Any = None
+    xgboost: Any = None
+    forest: Any = None
 
     def raw(self, rows: Floats) -> Floats:
-        """(n, 3): log-odds of the two boosters, probability of the forest."""
-        import xgboost
-
-        margin = self.xgboost.predict(xgboost.DMatrix(rows, nthread=1), output_margin=True)
-        forest = self.forest.predict_proba(rows)[:, 1]
-        return np.stack([self.lightgbm.predict(rows, raw_score=True, num_threads=1), margin, forest], axis=1)
+        """(n, 3): log-odds of the two boosters, probability of the forest; NaN of a member that is not asked."""
+        return self._scores(rows, odds=True)
 
     def probabilities(self, rows: Floats) -> Floats:
-        """(n, 3): each member's probability of going up."""
-        import xgboost
+        """(n, 3): each member's probability of going up; NaN of a member that is not asked."""
+        return self._scores(rows, odds=False)
 
-        boosted = self.xgboost.predict(xgboost.DMatrix(rows, nthread=1))
-        forest = self.forest.predict_proba(rows)[:, 1]
-        return np.stack([self.lightgbm.predict(rows, num_threads=1), boosted, forest], axis=1)
+    def _scores(self, rows: Floats, odds: bool) -> Floats:
+        scores = np.full((len(rows), len(MEMBERS)), np.nan)
+        if self.lightgbm is not None:
+            scores[:, 0] = self.lightgbm.predict(rows, raw_score=odds, num_threads=1)
+        if self.xgboost is not None:
+            import xgboost
+
+            scores[:, 1] = self.xgboost.predict(xgboost.DMatrix(rows, nthread=1), output_margin=odds)
+        if self.forest is not None:
+            scores[:, 2] = self.forest.predict_proba(rows)[:, 1]
+        return scores
 
 
 def train(rows: Floats, y: Floats, training: Training) -> Members:
-    """All three on the same rows (n, features) with labels 0.0 and 1.0."""
-    return Members(_lightgbm(rows, y, training), _xgboost(rows, y, training), _forest(rows, y, training))
+    """What `training.model` asks, all on the same rows (n, features) with labels 0.0 and 1.0."""
+    learn = (_lightgbm, _xgboost, _forest)
+    return Members(**{MEMBERS[place]: learn[place](rows, y, training) for place in asked(training.model)})
 
 
 def _lightgbm(rows: Floats, y: Floats, training: Training) -> Any:

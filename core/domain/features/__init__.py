@@ -2,16 +2,13 @@
 
 A feature declares how many bars it looks at (its lookback, the current bar included); what came before cannot matter.
 A row of a set is there only when as many unbroken bars as the set's lookback lead up to it; else it is all NaN. Within
-a row nothing is NaN but the features of the VIX, while that is unknown. Formulas and their sources stand in
-core/domain/indicators.py.
+a row nothing is NaN but what is made from the outside (`nullable`), while that is unknown. Formulas and their sources
+stand in core/domain/indicators.py; docs/features.md tells of every feature.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -21,43 +18,12 @@ from core.domain import indicators as ind
 from core.domain import value_at_risk as var
 from core.domain.bars import Bars, Floats, unbroken
 from core.domain.daily import Daily
+from core.domain.features.feature import Feature, FeatureSet
 from core.domain.features.inputs import MAX_AGE, Inputs
+from core.domain.features.wide import WIDE
+from core.domain.outside import NOTHING, Outside
 
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """`lookback`: bars that the value depends on, the current one included. `version` rises with every change of the
-    formula. `nullable`: may be NaN in a complete row."""
-
-    name: str
-    category: str
-    lookback: int
-    function: Callable[[Inputs], Floats]
-    version: int = 1
-    nullable: bool = False
-
-
-@dataclass(frozen=True)
-class FeatureSet:
-    """An ordered list of features: the columns of what a model was trained on."""
-
-    name: str
-    features: tuple[Feature, ...]
-
-    @functools.cached_property
-    def names(self) -> tuple[str, ...]:
-        return tuple(feature.name for feature in self.features)
-
-    @functools.cached_property
-    def lookback(self) -> int:
-        """Unbroken bars that a row needs, the current one included."""
-        return max(feature.lookback for feature in self.features)
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 over the ordered names, versions and lookbacks: what a model's manifest must match."""
-        lines = (f"{feature.name} {feature.version} {feature.lookback}\n" for feature in self.features)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+__all__ = ("CONTEXT", "MAX_AGE", "REGISTRY", "SETS", "Feature", "FeatureSet", "compute", "feature_set", "last_row")
 
 
 _EMA_20, _EMA_50 = ind.ema_terms(20), ind.ema_terms(50)
@@ -118,12 +84,12 @@ _CALCULATED: Final = (
 )
 _TIME: Final = (Feature("hour", "time", 1, Inputs.hour), Feature("weekday", "time", 1, Inputs.weekday))
 _VIX: Final = (
-    Feature("vix_level", "vix", 1, lambda i: i.known(i.vix.value), nullable=True),
-    Feature("vix_change", "vix", 1, lambda i: i.known(ind.rate(i.vix.value)), nullable=True),
-    Feature("vix_zscore", "vix", 1, Inputs.vix_zscore, nullable=True),
-    Feature("vix_fear", "vix", 1, Inputs.vix_fear, nullable=True),
-    Feature("vix_spike", "vix", 1, Inputs.vix_spike, nullable=True),
-    Feature("vix_regime", "vix", 1, Inputs.vix_regime, nullable=True),
+    Feature("vix_level", "vix", 1, lambda i: i.known(i.vix.value), nullable=True, needs=("vix",)),
+    Feature("vix_change", "vix", 1, lambda i: i.known(ind.rate(i.vix.value)), nullable=True, needs=("vix",)),
+    Feature("vix_zscore", "vix", 1, Inputs.vix_zscore, nullable=True, needs=("vix",)),
+    Feature("vix_fear", "vix", 1, Inputs.vix_fear, nullable=True, needs=("vix",)),
+    Feature("vix_spike", "vix", 1, Inputs.vix_spike, nullable=True, needs=("vix",)),
+    Feature("vix_regime", "vix", 1, Inputs.vix_regime, nullable=True, needs=("vix",)),
 )
 _RULE: Final = (
     Feature("atr_14", "technical", _WILDER + 1, Inputs.atr),
@@ -139,7 +105,7 @@ _RISK: Final = (
 )
 
 _VIX53: Final = _BASIC + _TECHNICAL + _CALCULATED + _TIME + _VIX
-REGISTRY: Final[Mapping[str, Feature]] = MappingProxyType({f.name: f for f in _VIX53 + _RULE + _RISK})
+REGISTRY: Final[Mapping[str, Feature]] = MappingProxyType({f.name: f for f in _VIX53 + _RULE + _RISK + WIDE})
 
 
 def feature_set(name: str, *names: str) -> FeatureSet:
@@ -152,6 +118,7 @@ SETS: Final[Mapping[str, FeatureSet]] = MappingProxyType(
         # the gap to EMA 50 is not a column: (1 + ema_gap_20) * (1 + ema_cross_20_50) - 1
         "core12": FeatureSet("core12", _BASIC[:4] + _TECHNICAL[:5] + _CALCULATED[:3]),
         "vix53": FeatureSet("vix53", _VIX53),
+        "full101": FeatureSet("full101", _VIX53 + WIDE),
     }
 )
 CONTEXT: Final = feature_set(
@@ -162,13 +129,21 @@ CONTEXT: Final = feature_set(
 )
 
 
-def compute(features: FeatureSet, bars: Bars, timeframe: str, vix: Daily, vix_max_age: int = MAX_AGE) -> Floats:
+def compute(
+    features: FeatureSet,
+    bars: Bars,
+    timeframe: str,
+    vix: Daily,
+    vix_max_age: int = MAX_AGE,
+    outside: Outside = NOTHING,
+) -> Floats:
     """Every row of `features` over `bars`, shape (len(bars), len(features.names)), in Fortran order.
 
-    The VIX of a row is what had been published when its bar closed, at most `vix_max_age` seconds old. Rows with fewer
+    The VIX of a row is what had been published when its bar closed, at most `vix_max_age` seconds old; so is each
+    series of `outside`, by its own limit, and of the other market a row sees what had closed with it. Rows with fewer
     than `features.lookback` unbroken bars are all NaN. Bars are taken as sane (core.domain.bars.insane).
     """
-    inputs = Inputs(bars, timeframe, vix, vix_max_age)
+    inputs = Inputs(bars, timeframe, vix, vix_max_age, outside)
     columns = np.empty((len(features.features), len(bars)))
     for column, feature in zip(columns, features.features, strict=True):
         np.add(feature.function(inputs), 0.0, out=column)  # -0.0 becomes 0.0: equal values have equal bits
@@ -179,10 +154,17 @@ def compute(features: FeatureSet, bars: Bars, timeframe: str, vix: Daily, vix_ma
     return columns.T
 
 
-def last_row(features: FeatureSet, bars: Bars, timeframe: str, vix: Daily, vix_max_age: int = MAX_AGE) -> Floats:
+def last_row(
+    features: FeatureSet,
+    bars: Bars,
+    timeframe: str,
+    vix: Daily,
+    vix_max_age: int = MAX_AGE,
+    outside: Outside = NOTHING,
+) -> Floats:
     """The newest row, shape (len(features.names),), from the last `features.lookback` bars alone: `compute(...)[-1]`,
     bit for bit. All NaN when there are fewer bars or a gap among them."""
     tail = bars[-features.lookback :]
     if len(tail) < features.lookback:
         return np.full(len(features.features), np.nan)
-    return compute(features, tail, timeframe, vix, vix_max_age)[-1, :].copy()
+    return compute(features, tail, timeframe, vix, vix_max_age, outside)[-1, :].copy()

@@ -63,8 +63,9 @@ class Stacking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Manifest(Meta, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that is known of a model. `model`: its kind; `stacking`: None for the plain mean. `missing_ok`: the features that may be NaN, because some were in training;
-    `reference`: how each feature was in training, or nothing: drift is then unknown."""
+    """All that is known of a model. `model`: its kind; `stacking`: None for the plain mean. `missing_ok`: the features
+    that may be NaN, because some were in training; `reference`: how each feature was in training, or nothing: drift is
+    then unknown."""
 
     format: int
     horizon: int

@@ -38,8 +38,8 @@ class Model:
     _counts: tuple[int, ...]
 
     def raw(self, rows: Floats) -> Floats:
-        """(n, 3): the log-odds that LightGBM and XGBoost sum up, and the forest's probability, for (n, features); NaN of
-        a member that this kind of model does not ask."""
+        """(n, 3): the log-odds that LightGBM and XGBoost sum up, and the forest's probability, for (n, features); NaN
+        of a member that is not asked."""
         rows = np.ascontiguousarray(rows, np.float64)
         if rows.ndim != 2 or rows.shape[1] != len(self.manifest.names):
             raise ValueError(f"rows of shape {rows.shape}: this model takes (n, {len(self.manifest.names)})")

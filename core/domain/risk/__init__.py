@@ -2,6 +2,7 @@
 
 from core.domain.risk.account import Limits
 from core.domain.risk.breakers import Facts, Marks, Result, Trip
+from core.domain.risk.edge import certainty, expected
 from core.domain.risk.policy import Level, Policy
 from core.domain.risk.room import Room
 from core.domain.risk.sizing import Money, Sizing, sized
@@ -18,6 +19,8 @@ __all__ = [
     "Room",
     "Sizing",
     "Trip",
+    "certainty",
+    "expected",
     "sized",
     "threshold",
 ]

@@ -31,6 +31,10 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     threshold_max: Annotated[float, Meta(ge=0.0, le=0.45)] = 0.25
     exit_fraction: Share = 0.7
     minimum_confidence: Share = 0.0
+    edge: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.0
+    hold_bars: Annotated[int, Meta(ge=0, le=1000)] = 0
+    hold_most_bars: Annotated[int, Meta(ge=0, le=1000)] = 0
+    certainty: Annotated[float, Meta(ge=0.0, le=0.45)] = 0.0
 
     volatility_high: Positive = 1.5
     volatility_high_step: Step = 0.01
