@@ -237,6 +237,15 @@ class Workers(Protocol):
 
 NO_OTHERS: Final = Limits()
 
+
+class Other(NamedTuple):
+    """A market that features compare the book's own with."""
+
+    symbol: str
+    market: Market
+    history: History | None = None
+
+
 # From (book, bars, live model or None, VIX, why no forecast shall be made or None).
 Foresee = Callable[[Book, Bars, Model | None, Daily, tuple[str, str] | None], Foresight]
 
@@ -261,6 +270,12 @@ class World:
     minutes: Market | None = None  # of one-minute bars, for the guard; None: there are none
     books: Sequence[Book] = ()  # of the whole deployment, which share the account; empty: this book alone
     limits: Limits = NO_OTHERS
+    other: Other | None = None  # what features compare the market with; None: they do without
+    outside: Mapping[str, Sequence[tuple[str, DailySource]]] = field(default_factory=dict)  # by series, as `vix`
+    outside_past: Mapping[str, Sequence[tuple[str, DailySource]]] = field(
+        default_factory=dict
+    )  # for training; empty: ^
+    outside_max_age: Mapping[str, int] = field(default_factory=dict)  # seconds, by series, where not the default
     foresee: Foresee | None = None  # in place of features and model, where only what comes after them is of interest
     together: Callable[[Sequence[Callable[[], Any]]], list[Any]] = lambda calls: [call() for call in calls]
     cache: dict[str, object] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from core.ports import (
     Secrets,
     StateStore,
     Unavailable,
+    Workers,
     World,
 )
 from core.settings import Settings, SettingsError, cautions, load
@@ -91,6 +92,20 @@ class App:
         from core.adapters.dir_models import DirModels
 
         return DirModels(_in_folder(Path(chosen.path)))
+
+    @cached_property
+    def results(self) -> ModelStore:
+        """Where research keeps what it has computed. Raises SettingsError."""
+        from core.adapters.dir_models import DirModels
+
+        return DirModels(_in_folder(Path(self.settings.research.path)))
+
+    @staticmethod
+    def workers(cluster: str = "", cores: int | None = None) -> Workers:
+        """This machine's cores, or the Dask cluster at `cluster`."""
+        from core.adapters.joblib_workers import JoblibWorkers
+
+        return JoblibWorkers(cores, cluster)
 
     @property
     def books(self) -> list[Book]:

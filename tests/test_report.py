@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from core.report import Report, Trade, render
 from core.report.charts import MARKED_TRADES, Chart, area, charts, drawdown, stroke
-from core.report.page import HOVER_POINTS, LISTED_TRADES
+from core.report.page import LISTED_TRADES
 from core.report.scales import BUCKETS, Axis, Scale, nice_ticks, number, thin, tick_labels
+from core.report.template import HOVER_POINTS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = 3600
@@ -226,8 +227,9 @@ def test_every_trade_is_marked_with_its_side_its_result_and_its_end() -> None:
         "trade loss",
         "trade win",
     ]
-    marks = [use["href"] for use in parsed.all("use") if (use["href"] or "").startswith("#mark-")]
-    assert marks == ["#mark-exit", "#mark-long", "#mark-stop", "#mark-short", "#mark-exit", "#mark-long", "#mark-long"]
+    marks = [use["href"] for use in parsed.all("use") if (use["href"] or "").startswith("#data-mark-")]
+    names = ["exit", "long", "stop", "short", "exit", "long", "long"]
+    assert marks == [f"#data-mark-{name}" for name in names]
 
 
 def test_marks_stand_at_the_time_and_price_of_entry_and_exit() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from argparse import Namespace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,14 +13,29 @@ import msgspec
 from core.cli import Failed, WrongUse
 from core.cli.operate import Answer, chosen, opened
 from core.cli.research import progress
-from core.domain.backtest import Result
 from core.domain.bars import Bars, bar_before, close_time, moment
 from core.domain.daily import Daily
+from core.domain.evidence import track
+from core.domain.evidence.figures import figures
 from core.domain.features import REGISTRY
 from core.domain.forecast import BadModel, Model, load
 from core.domain.state import Book
-from core.flows.backtest import Forecasts, Ground, by_model, by_signal, ground, since, trade
+from core.flows.backtest import (
+    Forecasts,
+    Ground,
+    Ran,
+    by_model,
+    by_signal,
+    by_walk,
+    charges,
+    ground,
+    sharpe,
+    since,
+    sure,
+    trade,
+)
 from core.flows.serving import fetch, live_model, pointer_key, version_of
+from core.flows.trials import digest, note, tried
 from core.ports import Document, Missing
 from core.wiring import App
 
@@ -29,13 +46,41 @@ def backtest(arguments: Namespace) -> Answer:
     bars = _bars(app, book, arguments)
     ground_ = ground(book, bars, _vix(app, book, arguments, bars))
     forecasts = since(_forecasts(app, ground_, arguments), ground_, arguments.since)
-    result = trade(ground_, forecasts, app.settings.research.resume_hours)
-    if not result.bars:
-        raise Failed(
-            f"{len(bars)} bars leave none to trade on: {forecasts.told} takes {forecasts.need} before the first"
-        )
-    said = _summary(book, ground_, forecasts, result)
+    ran = Ran(ground_, forecasts, trade(ground_, forecasts, app.settings.research.resume_hours))
+    if not ran.result.bars:
+        raise Failed(f"{len(bars)} bars leave none to trade on: {forecasts.need} come before the first")
+    said = _summary(ran)
+    if arguments.quick:
+        return said, _told(said)
+    return _weighed(app, ran, said, arguments)
+
+
+def _weighed(app: App, ran: Ran, said: Document, arguments: Namespace) -> Answer:
+    """With evidence and report; the run is noted as a trial before it is judged by their number."""
+    from core.cli.study import study
+    from core.report import write
+
+    book, tried_ = ran.ground.book, digest(ran.ground.book, ran.forecasts.kind, ran.forecasts.told, said["data"])
+    note(app.results, book, tried_, sharpe(ran))
+    sharpes = list(tried(app.results, book).values())
+    variance = statistics.variance(sharpes) if len(sharpes) > 1 else None
+    evidence = sure(ran, app.settings.research, len(sharpes), variance)
+    folder = arguments.out or Path(app.settings.research.path) / "runs" / f"{book.id}-{tried_[:12]}"
+    write(folder, study(ran, evidence, _provenance(ran, said, len(sharpes), tried_)))
+    said |= {"verdict": evidence.verdict, "edge": evidence.edge, "trials": len(sharpes), "report": str(folder)}
+    said["evidence"] = msgspec.to_builtins(evidence)
     return said, _told(said)
+
+
+def _provenance(ran: Ran, said: Document, trials: int, tried_: str) -> dict[str, str]:
+    return {
+        "bars": f"{said['bars']}, {said['from']} to {said['to']}",
+        "data": said["data"],
+        "forecasts": ran.forecasts.told,
+        "features": ran.ground.book.features,
+        "trials on this market": str(trials),
+        "run": tried_[:12],
+    }
 
 
 def _one(app: App, arguments: Namespace) -> Book:
@@ -75,14 +120,25 @@ def _vix(app: App, book: Book, arguments: Namespace, bars: Bars) -> Daily:
 
 
 def _forecasts(app: App, ground_: Ground, arguments: Namespace) -> Forecasts:
+    """As asked for; unasked, the live model where there are bars that it has not learnt from, else by walking."""
     if arguments.signal is not None:
         if arguments.signal not in REGISTRY:
             raise WrongUse(f"--signal {arguments.signal}: there is no such feature; there are {', '.join(REGISTRY)}")
         return by_signal(ground_, arguments.signal)
-    stored = _stored(app, ground_.book, arguments.model)
+    stored = "" if arguments.walk else _stored(app, ground_.book, arguments.model)
     if isinstance(stored, Model):
-        return by_model(ground_, stored, version_of(stored.manifest, stored.version))
-    raise Failed(stored)
+        found = by_model(ground_, stored, version_of(stored.manifest, stored.version))
+        if found.first < len(ground_.bars) or arguments.model is not None:
+            return found
+    if arguments.model is not None and isinstance(stored, str):
+        raise Failed(stored)
+    research, workers = app.settings.research, app.workers(arguments.cluster)
+    training = app.settings.training.learning()
+    with progress(arguments.json) as show:
+        try:
+            return by_walk(ground_, training, research, workers, app.results, lambda share: show("windows", share))
+        except ValueError as failure:
+            raise Failed(str(failure)) from None
 
 
 def _stored(app: App, book: Book, version: str | None) -> Model | str:
@@ -97,7 +153,8 @@ def _stored(app: App, book: Book, version: str | None) -> Model | str:
     return found if isinstance(found, Model) else found[1]
 
 
-def _summary(book: Book, ground_: Ground, forecasts: Forecasts, result: Result) -> Document:
+def _summary(ran: Ran) -> Document:
+    book, bars, result = ran.ground.book, ran.ground.bars, ran.result
     first, last = result.bars[0], close_time(result.bars[-1], book.timeframe)
     return {
         "book": book.id,
@@ -105,10 +162,12 @@ def _summary(book: Book, ground_: Ground, forecasts: Forecasts, result: Result) 
         "from": f"{first:%Y-%m-%dT%H:%M:%SZ}",
         "to": f"{last:%Y-%m-%dT%H:%M:%SZ}",
         "bars": len(result.bars),
-        "forecasts": {"kind": forecasts.kind, "said": forecasts.told},
+        "data": bars.digest(),
+        "forecasts": {"kind": ran.forecasts.kind, "said": ran.forecasts.told},
         "equity": {"first": book.policy.capital, "last": result.equity[-1]},
         "fills": len(result.fills),
         "trades": [_plain(trade) for trade in result.trades],
+        "figures": _plain(figures(track(result, bars, book.timeframe), charges(book))),
     }
 
 
@@ -118,4 +177,16 @@ def _plain(trade: Any) -> Document:
 
 
 def _told(said: Document) -> str:
-    return f"{said['book']}: {said['bars']} bars, {len(said['trades'])} trades, equity {said['equity']['last']}"
+    run = said["figures"]
+    lines = [
+        f"{said['book']}, {said['bars']} bars, {said['from']} to {said['to']}; {said['forecasts']['said']}",
+        f"{run['trades']} trades, return {run['total_return']:+.2%}, Sharpe ratio {_ratio(run['sharpe_ratio'])}, "
+        f"largest drawdown {run['max_drawdown']:.2%}, costs {run['costs']:,.2f}, equity {said['equity']['last']:,.2f}",
+    ]
+    if "verdict" in said:
+        lines += [said["verdict"], f"The report is in {said['report']}/report.html"]
+    return "\n".join(lines)
+
+
+def _ratio(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"

@@ -1,25 +1,53 @@
-"""backtest: forecasts for the past of a market, and what trading on them would have given.
+"""backtest: forecasts for the past of a market, what trading on them would have given, and how sure that is.
 
 Forecasts come from a stored model, from the sign of a feature, or from models that are trained on the way (walk).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from core.domain.backtest import Result, backtest
 from core.domain.bars import Bars, Floats, epoch, moment
 from core.domain.daily import Daily
+from core.domain.evidence import Charges, Evidence, track, weigh
+from core.domain.evidence.figures import ratios
 from core.domain.features import CONTEXT, REGISTRY, SETS, compute, feature_set
 from core.domain.forecast import Model
+from core.domain.risk import regime
 from core.domain.state import Book
 from core.flows.serving import Problem, mismatched, unusable
+from core.ports import ModelStore, Workers
+
+if TYPE_CHECKING:
+    from core.domain.ensemble import Training
+    from core.domain.walk import Walked
+
+
+class Research(Protocol):
+    """[research], as far as it is of interest here."""
+
+    @property
+    def train_days(self) -> int: ...
+    @property
+    def test_days(self) -> int: ...
+    @property
+    def resume_hours(self) -> float: ...
+    @property
+    def resamples(self) -> int: ...
+    @property
+    def random_runs(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +68,8 @@ class Ground:
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecasts:
     """p(up) of every bar, NaN where there is none; `need`: bars without a gap that each takes; `first`: index of the
-    first bar to trade on; `problems`: why there is none, by index. `kind` and `told`: where they come from."""
+    first bar to trade on; `problems`: why there is none, by index. `kind` and `told`: where they come from; `walked`:
+    how, when models were trained on the way."""
 
     p_up: Floats
     need: int
@@ -48,6 +77,20 @@ class Forecasts:
     kind: str
     told: str
     problems: Mapping[int, Problem] = field(default_factory=dict)
+    walked: Walked | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ran:
+    """A run, with what it was made on. `rows`: the bars that it decided on."""
+
+    ground: Ground
+    forecasts: Forecasts
+    result: Result
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        return np.flatnonzero(np.isin(self.ground.bars.time, [epoch(bar) for bar in self.result.bars]))
 
 
 def ground(book: Book, bars: Bars, daily: Daily) -> Ground:
@@ -79,6 +122,29 @@ def by_model(ground: Ground, model: Model, version: str) -> Forecasts:
 def _problem(ground: Ground, model: Model, row: Floats, usable: bool, index: int) -> Problem | None:
     found = mismatched(model, ground.book, moment(ground.bars.time[index]))
     return found or (None if usable else unusable(model, row))
+
+
+def by_walk(
+    ground: Ground,
+    training: Training,
+    research: Research,
+    workers: Workers,
+    store: ModelStore,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Forecasts:
+    """What models say that are trained every `test_days` on the `train_days` before. Raises ValueError: too few bars,
+    Unavailable: the workers cannot be reached."""
+    from core.flows.walk import walk
+
+    book, features = ground.book, SETS[ground.book.features]
+    walked = walk(
+        ground.bars, book.timeframe, features, ground.daily, training, workers, store,
+        research.train_days, research.test_days, progress, book.vix_max_age_s,
+    )  # fmt: skip
+    need = max(features.lookback, CONTEXT.lookback)
+    first = max(int(walked.steps[0].window.foresee[0]), need - 1)
+    told = f"{len(walked.steps)} models, each trained on {research.train_days} days and used for {research.test_days}"
+    return Forecasts(walked.p_up, need, first, "walk", told, walked=walked)
 
 
 def trade(ground: Ground, forecasts: Forecasts, resume_hours: float, late: int = 0) -> Result:
@@ -116,4 +182,50 @@ def since(forecasts: Forecasts, ground: Ground, first: datetime | None) -> Forec
     if first is None:
         return forecasts
     index = max(forecasts.first, int(np.searchsorted(ground.bars.time, epoch(first))))
-    return Forecasts(forecasts.p_up, forecasts.need, index, forecasts.kind, forecasts.told, forecasts.problems)
+    return changed(forecasts, first=index)
+
+
+def sharpe(ran: Ran) -> float:
+    """Of a year; 0 where nothing varies."""
+    made = track(ran.result, ran.ground.bars, ran.ground.book.timeframe)
+    return ratios(made.returns, 0.0, made.bars_per_year)[0] or 0.0
+
+
+def sure(ran: Ran, research: Research, trials: int = 1, variance: float | None = None) -> Evidence:
+    """How sure one may be of a run: beside it the same with costs taken 0, 2 and 3 times, and with each forecast a bar
+    late. `trials` and `variance` (of their yearly Sharpe ratios): what was tried until this one."""
+    ground, forecasts = ran.ground, ran.forecasts
+    book, bars = ground.book, ground.bars
+    again = {f"costs_{times}": trade(costing(ground, times), forecasts, research.resume_hours) for times in (0, 2, 3)}
+    again["delay_1"] = trade(ground, forecasts, research.resume_hours, late=1)
+    return weigh(
+        track(ran.result, bars, book.timeframe),
+        charges=charges(book),
+        trials=trials,
+        trial_variance=variance,
+        regimes=regimes(ground, ran.rows),
+        reruns={name: track(run, bars, book.timeframe) for name, run in again.items()},
+        volume=bars.volume[ran.rows],
+        resamples=research.resamples,
+        random_runs=research.random_runs,
+        seed=research.seed,
+    )
+
+
+def charges(book: Book) -> Charges:
+    return Charges(
+        fee=float(book.rules.taker),
+        slippage=float(book.costs.slippage_bps) / 10_000,
+        interest=float(book.rules.interest_per_day),
+    )
+
+
+def regimes(ground: Ground, rows: NDArray[np.intp]) -> dict[str, list[str]]:
+    """The regime of the market and of the VIX at each of `rows`, as a decision sees it."""
+    column = dict(zip(CONTEXT.names, ground.context[rows].T.tolist(), strict=True))
+    policy = ground.book.policy
+    seen = zip(column["volatility_ratio"], column["roc_24"], column["adx_14"], strict=True)
+    return {
+        "market": [regime.market(ratio, fall, adx, policy) for ratio, fall, adx in seen],
+        "vix": [regime.vix(level, policy) for level in column["vix_level"]],
+    }

@@ -11,6 +11,7 @@ from core.domain.daily import Daily
 from core.domain.decide import Foresight
 from core.domain.features import CONTEXT, SETS, FeatureSet, feature_set, last_row
 from core.domain.forecast import FILES, MANIFEST, BadModel, Meta, Model
+from core.domain.outside import NOTHING, Outside
 from core.domain.state import Book
 from core.ports import Document, Missing, Unavailable, World
 
@@ -34,20 +35,25 @@ def live_model(world: World, book: Book, pointer: Document | None) -> Model | Pr
     """The model that the pointer names, or why there is none to trade on. Raises nothing of the store's."""
     if not pointer:
         return "model_missing", f"no model is live for {book.id}: train one"
-    version, digest = str(pointer.get("version", "")), str(pointer.get("manifest_sha256", ""))
-    cached = world.cache.get(f"model {book.id}")
+    return stored_model(world, book, pointer, "live model")
+
+
+def stored_model(world: World, book: Book, entry: Document, role: str) -> Model | Problem:
+    """The model of `entry` (version and manifest_sha256), checked; the newest of each role stays in the cache."""
+    version, digest = str(entry.get("version", "")), str(entry.get("manifest_sha256", ""))
+    cached = world.cache.get(f"{role} {book.id}")
     if isinstance(cached, Model) and cached.version == digest:
         return cached
     try:
         model = forecast.load(fetch(world, book, version), digest)
         model.check_features(SETS[book.features].digest, SETS[book.features].names)
     except Missing as failure:
-        return "model_missing", f"the live model {version} has a file missing: {failure}"
+        return "model_missing", f"the {role} {version} has a file missing: {failure}"
     except Unavailable as failure:
-        return "model_unavailable", f"the live model {version} could not be fetched: {failure}"
+        return "model_unavailable", f"the {role} {version} could not be fetched: {failure}"
     except BadModel as failure:
-        return failure.reason, f"the live model {version} is refused: {failure}"
-    world.cache[f"model {book.id}"] = model
+        return failure.reason, f"the {role} {version} is refused: {failure}"
+    world.cache[f"{role} {book.id}"] = model
     return model
 
 
@@ -79,12 +85,19 @@ def unusable(model: Model, row: Floats) -> Problem | None:
     return "feature_unknown", f"{', '.join(names[:5])} could not be computed, and the model never learned without"
 
 
-def foresee(book: Book, bars: Bars, model: Model | None, daily: Daily, problem: Problem | None) -> Foresight:
+def foresee(
+    book: Book,
+    bars: Bars,
+    model: Model | None,
+    daily: Daily,
+    problem: Problem | None,
+    outside: Outside = NOTHING,
+) -> Foresight:
     """ports.Foresee: one row of features, and what the model makes of it."""
     if problem or model is None:
         return Foresight(problem=problem)
     names, width = _looked_at(book.features), len(SETS[book.features].names)
-    values = last_row(names, bars, book.timeframe, daily, book.vix_max_age_s)
+    values = last_row(names, bars, book.timeframe, daily, book.vix_max_age_s, outside)
     known = dict(zip(names.names, values.tolist(), strict=True))
     row = dict(list(known.items())[:width])
     problem = unusable(model, values[:width])

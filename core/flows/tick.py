@@ -126,13 +126,29 @@ def _fresh(
             raise failures[0]
         standing = cleared(Standing.first(run, state, sight, watch, now), bars)
         problem = _late(run) or problem or _barred(standing.sight)
-        problem, model = _usable(model, run, problem)
+        shared, (problem, model) = problem, _usable(model, run, problem)
         gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document, beside, no_go, shown)
-        standing, step = _decide_and_write_down(gathered)
+        standing, step, seen = _decide_and_write_down(gathered)
     except Exception:
         _release(run, found[book_key(book.id)].data)
         raise
-    return dict(standing.record["answer"]) if step.act == "none" else carry_out(standing, step, bars)
+    said = dict(standing.record["answer"]) if step.act == "none" else carry_out(standing, step, bars)
+    _challenged(gathered, shared, seen, found[pointer_key(book.id)])
+    return said
+
+
+def _challenged(gathered: Gathered, problem: Problem | None, seen: Foresight, pointer: Versioned) -> None:
+    """Lets the challenger trade on paper at this bar, if there is one. Raises nothing: the tick's work is done."""
+    if not (pointer.data or {}).get("challenger"):
+        return
+    try:
+        from core.flows.challenge import Seen, shadow
+
+        run, bars = gathered.standing.run, gathered.bars
+        ask = partial(_seen, run, gathered)
+        shadow(run, gathered.standing.book, pointer, Seen(bars, problem, gathered.model, seen, ask))
+    except Exception:
+        log.warning("the challenger missed this bar", exc_info=True)
 
 
 def _release(run: Tick, before: Document | None) -> None:
@@ -168,7 +184,7 @@ def _usable(model: Model | Problem, run: Tick, problem: Problem | None) -> tuple
 # -- decide, and write down
 
 
-def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step]:
+def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step, Foresight]:
     """The decision, committed with its inputs and intents if the switches are still as they were read."""
     standing = gathered.standing
     for attempts_left in reversed(range(ATTEMPTS)):
@@ -203,13 +219,13 @@ def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step]:
             gathered = replace(gathered, account=_account_again(run))
             continue
         log.info("decided", extra={"tick": said})
-        return standing, step
+        return standing, step, decided.foresight
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _decide(standing: Standing, gathered: Gathered) -> Decided:
     run, book, bars, beside = standing.run, standing.book, gathered.bars, gathered.account
-    seen = (run.world.foresee or foresee)(book, bars, gathered.model, gathered.daily, gathered.problem)
+    seen = _seen(run, gathered, gathered.model, gathered.problem)
     price = float(bars.close[-1]) if len(bars) and moment(bars.time[-1]) == run.bar else math.nan
     closed = close_time(run.bar, book.timeframe)
     state, own = tripped(marked(standing.state, price, closed), book.policy, closed)
@@ -221,6 +237,10 @@ def _decide(standing: Standing, gathered: Gathered) -> Decided:
         list(seen.context), trips, standing.sight, beside.rooms(state, bars) if beside else (None, None),
     )  # fmt: skip
     return Decided(looked, decide(looked, book.policy, book.rules), seen, warned(state, trips))
+
+
+def _seen(run: Tick, gathered: Gathered, model: Model | None, problem: Problem | None) -> Foresight:
+    return (run.world.foresee or foresee)(gathered.standing.book, gathered.bars, model, gathered.daily, problem)
 
 
 def _kept_from_risk(no_go: Problem | None, now: datetime) -> list[Trip]:

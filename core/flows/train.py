@@ -1,21 +1,24 @@
 """train: fetch the past, fit, judge on what is newest and unseen, then publish or refuse, with the reason.
 
 What was judged is what is published. A promotion is one write: the document `models/{book}` names the live model, and
-the one before it stays where it is.
+the one before it stays where it is. A challenger is named there beside it, and what is to become of it is decided
+before anything is trained (core/flows/challenge.py).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.bars import Bars, Floats, bar_before, close_time, moment
+from core.domain.challenge import Terms, Verdict
 from core.domain.drift import levels
 from core.domain.ensemble import Artefact, Fitted, Gate, Judgement, Training, export, fit, judge, verdict
 from core.domain.features import SETS, compute
@@ -23,6 +26,7 @@ from core.domain.forecast import MANIFEST, Meta, digest
 from core.domain.labels import direction
 from core.domain.splits import hold_out
 from core.domain.state import Book
+from core.flows.challenge import decided
 from core.flows.history import past
 from core.flows.outbox import model_alert
 from core.flows.serving import folder, pointer_key, version_of
@@ -35,13 +39,21 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to train one book. `publish_anyway`: a refused model goes live all the same, with a warning (paper only)."""
+    """How to train one book. `publish_anyway`: a refused model goes live all the same, with a warning (paper only).
+
+    `challenger`: the model does not go live, but on trial beside the live one. `judge_only`: nothing is trained, only
+    the challenger judged. `follow`: after a challenger was promoted, go on with its settings instead of `training`.
+    """
 
     training: Training
     history_days: int
     publish_anyway: bool = False
     git_commit: str = "unknown"
     gate: Gate = Gate()
+    challenger: bool = False
+    judge_only: bool = False
+    follow: bool = True
+    terms: Terms = Terms()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,23 +70,61 @@ class Rows:
 
 
 def train(world: World, book: Book, plan: Plan, at: datetime, progress: Progress = lambda *_: None) -> Document:
-    """The answer: outcome `published` or `refused`, the reasons, the version and the metrics.
+    """The answer: outcome `published` (with the role), `refused`, `promoted` or `judged`, the reasons, the version and
+    the metrics.
 
     Raises Unavailable when the market or a store cannot be reached; the live model then stays as it is.
     """
-    pointer = world.state.read([pointer_key(book.id)])[pointer_key(book.id)]
     until = close_time(bar_before(at, book.timeframe), book.timeframe)
+    judged = decided(world, book, plan.terms, at)
+    trial = _trial(judged)
+    if plan.judge_only or (judged and judged[0].outcome == "promote"):
+        return _judged(book, until, judged)
+    pointer = world.state.read([pointer_key(book.id)])[pointer_key(book.id)]
+    if plan.challenger and not (pointer.data or {}).get("version"):
+        return _refused(world, book, until, ["there is no live model to challenge: train one first"], trial)
+    plan = _followed(plan, pointer.data)
     since = until - timedelta(days=plan.history_days)
     bars = past(world, book.timeframe, since, until, partial(progress, "history"))
     try:
         fitted, judgement = _fit_and_judge(world, book, plan, bars, at, progress)
     except ValueError as failure:  # too little history, no outcomes, no holdout: the sentence says which
-        return _refused(world, book, until, [str(failure)], {})
+        return _refused(world, book, until, [str(failure)], trial)
     reasons = verdict(judgement, plan.gate)
-    if reasons and not plan.publish_anyway:
-        return _refused(world, book, until, reasons, {"metrics": judgement.metrics()})
+    if reasons and not (plan.publish_anyway and not plan.challenger):
+        return _refused(world, book, until, reasons, trial | {"metrics": judgement.metrics()})
     meta = _meta(book, plan, bars, at, judgement, reasons)
-    return _publish(world, book, pointer, export(fitted, meta), meta)
+    return trial | _publish(world, book, plan, pointer, export(fitted, meta), meta)
+
+
+def _trial(judged: tuple[Verdict, Document] | None) -> Document:
+    """What the answer tells of the challenger."""
+    return (
+        {"challenge": {"outcome": judged[0].outcome, "reason": judged[0].reason, **judged[0].numbers}} if judged else {}
+    )
+
+
+def _judged(book: Book, until: datetime, judged: tuple[Verdict, Document] | None) -> Document:
+    if judged is None:
+        return _answer(book, until, "judged", ["there is no challenger"], {})
+    said, pointer = judged
+    outcome = "promoted" if said.outcome == "promote" else "judged"
+    return _answer(book, until, outcome, [said.reason], {"version": pointer.get("version"), **_trial(judged)})
+
+
+def _followed(plan: Plan, pointer: Document | None) -> Plan:
+    """The plan with the settings of the challenger that was promoted last, if any: it was shown that they are better.
+    Else the next training would undo the promotion."""
+    recipe = (pointer or {}).get("recipe")
+    if not recipe or plan.challenger or not plan.follow:
+        return plan
+    try:
+        return replace(plan, training=msgspec.convert(recipe, Training))
+    except msgspec.ValidationError as failure:
+        log.warning(
+            "the settings of the promoted model cannot be read any more, those of [training] serve: %s", failure
+        )
+        return plan
 
 
 def _fit_and_judge(
@@ -123,28 +173,44 @@ def _meta(book: Book, plan: Plan, bars: Bars, at: datetime, judgement: Judgement
     )
 
 
-def _publish(world: World, book: Book, before: Versioned, artefact: Artefact, meta: Meta) -> Document:
+def _publish(world: World, book: Book, plan: Plan, before: Versioned, artefact: Artefact, meta: Meta) -> Document:
     """Files first, under a name of their own; then the pointer. Dying in between leaves the old model live."""
-    sha256, warnings = digest(artefact[MANIFEST]), list(meta.warnings)
+    sha256 = digest(artefact[MANIFEST])
     version = version_of(meta, sha256)
     world.together(
         [partial(world.models.put, folder(book.id, version) + name, data) for name, data in artefact.items()]
     )
-    old = before.data or {}
-    pointer: Document = {
-        "version": version,
-        "manifest_sha256": sha256,
-        "previous": old.get("version") if old.get("version") != version else old.get("previous"),
-        "promoted_at": meta.created,
-        "metrics": meta.metrics,
-        "warnings": warnings,
-    }
-    told = model_alert(book, version, meta.data_until, warnings, live=True)
+    entry: Document = {"version": version, "manifest_sha256": sha256, "metrics": meta.metrics}
+    old, warnings = before.data or {}, list(meta.warnings)
+    pointer = _beside(old, entry, plan, meta) if plan.challenger else _live(old, entry, plan, meta)
+    told = [] if plan.challenger else [model_alert(book, version, meta.data_until, warnings, live=True)]
     try:
-        world.state.commit([Write(pointer_key(book.id), pointer, before.version), told])
+        world.state.commit([Write(pointer_key(book.id), pointer, before.version), *told])
     except Conflict:
         return _answer(book, meta.data_until, "busy", ["another training has promoted a model meanwhile"], {})
-    return _answer(book, meta.data_until, "published", warnings, {"version": version, "metrics": meta.metrics})
+    role = "challenger" if plan.challenger else "live"
+    more = {"version": version, "role": role, "metrics": meta.metrics}
+    return _answer(book, meta.data_until, "published", warnings, more)
+
+
+def _live(old: Document, entry: Document, plan: Plan, meta: Meta) -> Document:
+    """The pointer with a new live model; a challenger stays on trial, and the recipe is kept while it is followed."""
+    same = old.get("version") == entry["version"]
+    followed = ("challenger", "recipe", "evidence") if plan.follow else ("challenger",)
+    return {
+        **entry,
+        "previous": old.get("previous") if same else old.get("version"),
+        "promoted_at": meta.created,
+        "warnings": list(meta.warnings),
+        **{name: old[name] for name in followed if name in old},
+    }
+
+
+def _beside(old: Document, entry: Document, plan: Plan, meta: Meta) -> Document:
+    """The pointer with a challenger. One of the same settings takes over the trial of the one before it."""
+    recipe, now = msgspec.to_builtins(plan.training), old.get("challenger") or {}
+    since = now["since"] if now.get("recipe") == recipe else meta.created
+    return {**old, "challenger": {**entry, "recipe": recipe, "since": since}}
 
 
 def _refused(world: World, book: Book, until: datetime, reasons: list[str], more: Document) -> Document:

@@ -1,5 +1,7 @@
 """The VIX of a tick: the stored values while nothing newer can be known, else the first source that answers.
 
+Any other series of values that are published in their time is kept in the same way (core.flows.outside).
+
 The document is a cache of the last answer: losing it, or moving back in time, costs a fetch and changes no value. The
 age limit is not applied here but where the values are used (`daily.as_of`).
 """
@@ -7,7 +9,7 @@ age limit is not applied here but where the values are used (`daily.as_of`).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -23,6 +25,7 @@ EVERY_S: Final = 6 * 3600
 RETRY_S: Final = 3300  # after a failure: the next hourly tick, also when it comes some minutes early
 KEPT: Final = 120  # values stored: twice what a feature may look back on
 ENOUGH: Final = 60  # values that a DailySource promises
+Newest = Callable[[int], int]  # the newest publication that there can have been at a time, both in epoch seconds
 
 
 class Damaged(ValueError):
@@ -31,7 +34,7 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class VixAnswer:
-    """`daily`: the values to use, none published after the tick's time; empty when nothing is known.
+    """Of the VIX or another series. `daily`: the values to use, none published after the tick's time; empty when nothing is known.
 
     `source`: who gave them, "" for none; `stored`: they were not fetched now. `failures`: a sentence for each thing
     that did not work, at this attempt or at the last one. `document`: to be stored at `KEY`; None: nothing new.
@@ -54,17 +57,22 @@ class _Stored:
 
 
 def refresh(
-    sources: Sequence[tuple[str, DailySource]], stored: Document | None, now: datetime, every_s: int = EVERY_S
+    sources: Sequence[tuple[str, DailySource]],
+    stored: Document | None,
+    now: datetime,
+    every_s: int = EVERY_S,
+    newest: Newest | None = None,
 ) -> VixAnswer:
     """What the VIX was at `now`, from (name, source) in order of preference and the stored document.
 
     Asks the sources only when `due`, or when the stored values are of a source that is not among these. What a
-    source answers is refused when it ends before the stored values do. Raises nothing for what fails outside.
+    source answers is refused when it ends before the stored values do. Raises nothing for what fails outside. `newest`:
+    of a series that is not published when weekdays end.
     """
     known, complaint = _opened(stored, [name for name, _ in sources])
     if known is None and not sources:
         return VixAnswer(none(), "", True, (complaint,) if complaint else (), None)
-    if known is not None and not (sources and _due(known, now, every_s)):
+    if known is not None and not (sources and _due(known, now, every_s, newest or newest_of_weekdays)):
         return VixAnswer(_until(known.daily, now), known.source, True, known.failures, None)
     old = none() if known is None else _until(known.daily, now)
     failures = [complaint] if complaint else []
@@ -96,22 +104,24 @@ def due(stored: Document | None, now: datetime, every_s: int = EVERY_S) -> bool:
     Never when the stored values end with the newest that there can be: at most once on an ordinary day.
     """
     known, _ = _opened(stored, None)
-    return known is None or _due(known, now, every_s)
+    return known is None or _due(known, now, every_s, newest_of_weekdays)
 
 
-def _due(known: _Stored, now: datetime, every_s: int) -> bool:
+def _due(known: _Stored, now: datetime, every_s: int, possible: Newest) -> bool:
     at, fetched = epoch(now), known.fetched_at
     held = _until(known.daily, now)
     past = fetched is not None and at < fetched  # a replay, served from what is stored when that reaches back
-    newest = len(held) > 0 and held.published[-1] >= _newest_possible(at)
+    newest = len(held) > 0 and held.published[-1] >= possible(at)
     if (len(held) >= ENOUGH) if past else newest:
         return False
     if known.attempted_at != fetched and 0 <= at - known.attempted_at < RETRY_S:
         return False
-    return fetched is None or past or at - fetched >= every_s or at // DAY > fetched // DAY
+    if fetched is None or past or at - fetched >= every_s:
+        return True
+    return at // DAY > fetched // DAY or possible(at) > fetched
 
 
-def _newest_possible(at: int) -> int:
+def newest_of_weekdays(at: int) -> int:
     """The last 00:00 UTC up to `at` that follows a weekday; holidays are not known here."""
     midnight = at // DAY * DAY
     weekday = (midnight // DAY + 3) % 7  # 0: Monday; 1970-01-01 was a Thursday

@@ -155,7 +155,7 @@ def _probability(data: Columns, axis: Axis) -> Chart:
 
 def _vix(regimes: Sequence[Span], data: Columns, axis: Axis) -> Chart:
     scale = Scale.over([data["vix"]], 110, 0.1)
-    names = list(dict.fromkeys(span.name for span in regimes))
+    names = _by_length(regimes)
     shades = [(f"shade s{min(i, 5)}", _shade(regimes, name, axis, scale.height)) for i, name in enumerate(names)]
     return Chart(
         key="vix",
@@ -166,6 +166,14 @@ def _vix(regimes: Sequence[Span], data: Columns, axis: Axis) -> Chart:
         ticks=scale.ticks(),
         symbols=[(f"shade s{min(i, 5)}", name) for i, name in enumerate(names)],
     )
+
+
+def _by_length(regimes: Sequence[Span]) -> list[str]:
+    """Their names; the commonest, which stays without a shade, first."""
+    length: dict[str, int] = {}
+    for span in regimes:
+        length[span.name] = length.get(span.name, 0) + span.until - span.since
+    return sorted(length, key=lambda name: -length[name])
 
 
 def _shade(regimes: Sequence[Span], name: str, axis: Axis, height: int) -> str:

@@ -248,7 +248,7 @@ def histogram(values: Floats) -> Histogram | None:
             ("mean", across(mean), f"mean {share(mean, 2, signed=True)}"),
             ("median", across(middle), f"median {share(middle, 2, signed=True)}"),
         ],
-        ticks_x=[(across(tick), label) for tick, label in zip(ticks, tick_labels(tick_step, ticks, percent=True))],
+        ticks_x=list(zip(map(across, ticks), tick_labels(tick_step, ticks, percent=True), strict=True)),
         ticks_y=[(place, label) for place, label in y.ticks() if "." not in label],
         height=y.height,
         summary=f"{len(values):,} trades, mean {share(mean, 2)}, median {share(middle, 2)}, "
@@ -291,7 +291,9 @@ def _whisker(figure: Figure) -> Whisker:
     above, below = (low > null, high < null) if null is not None else (False, False)
     sure = "better" if (above, below)[figure.better == "low"] else "worse" if above or below else ""
     places = [round((edge - left) / (right - left) * 100, 2) for edge in (low, high, value)]
-    return Whisker(figure, places[0], places[1], places[2], None if null is None else 50.0, sure if figure.better else "")
+    return Whisker(
+        figure, places[0], places[1], places[2], None if null is None else 50.0, sure if figure.better else ""
+    )
 
 
 class Step(NamedTuple):
@@ -317,7 +319,9 @@ def steps(costs: Costs, decimals: int) -> list[Step]:
         left, right = min(one, other), max(one, other)
         part = share(amount / costs.gross, 0) if costs.gross > 0 else ""
         text = number(amount, decimals, signed=True)
-        return Step(look, label, text, part, round((left - low) / width * 100, 2), round((right - left) / width * 100, 2))
+        return Step(
+            look, label, text, part, round((left - low) / width * 100, 2), round((right - left) / width * 100, 2)
+        )
 
     made = [bar("gross", "Before costs", 0.0, costs.gross, costs.gross)]
     made += [

@@ -117,7 +117,7 @@ class Scale:
 
     @classmethod
     def of_equity(cls, values: Sequence[Floats], height: int) -> Scale:
-        """Around all finite `values`; logarithmic when the highest is more than WIDE times the lowest, and that above 0."""
+        """Around all finite `values`; logarithmic when the highest is above WIDE times the lowest, and that above 0."""
         linear = cls.over(values, height)
         joined = np.concatenate(values)
         joined = joined[np.isfinite(joined)]

@@ -1,4 +1,4 @@
-"""What the report of a research run tells: one Study, most of it optional. What is not given is left out of the page."""
+"""What the report of a research run tells: one Study. What is not given is left out of the page."""
 
 from __future__ import annotations
 

@@ -186,6 +186,8 @@ def _between(low: str, high: str) -> tuple[Decimal, Decimal]:
 LIMITS: Final[dict[tuple[Any, str], tuple[Decimal, Decimal]]] = {
     (Costs, "slippage_bps"): _between("0", "1000"),
     (Costs, "stop_slippage_bps"): _between("0", "1000"),
+    (Costs, "volume_share"): _between("0", "1"),
+    (Costs, "funding_bps"): _between("-100", "100"),
     (Rules, "lot"): _between("1e-12", "1e9"),
     (Rules, "tick"): _between("1e-12", "1e9"),
     (Rules, "minimum_amount"): _between("0", "1e9"),

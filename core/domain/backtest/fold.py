@@ -5,38 +5,110 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as with_state
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from core.domain.act import Scene, answered, plan, sent
-from core.domain.bars import Bars, Floats, close_time, insane, moment, refusal, seconds, unbroken
-from core.domain.decide import Decision, decide
+from core.domain.bars import Bars, Floats, Times, close_time, epoch, insane, moment, refusal, seconds, unbroken
+from core.domain.decide import Decision, View, decide
 from core.domain.fills import PAPER, Account, accept, sight, through
-from core.domain.orders import Answer, Fill, exact
-from core.domain.settle import settle
+from core.domain.orders import Answer, Fill, Sight, exact
+from core.domain.risk import Trip
+from core.domain.settle import News, settle
 from core.domain.state import Book, BookState, Trade, conclude, marked, opening, tripped, trusted, view, warned
 
-NONE: Mapping[int, tuple[str, str]] = MappingProxyType({})
+Problem = tuple[str, str]
+NONE: Final[Mapping[int, Problem]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a run did. `bars`, `decisions`, `equity` and `position` (both at each close) run in parallel; `fills` and
-    `trades` (closed ones) in order."""
+    `trades` (closed ones) in order. Each may be made only when it is looked at: over many bars the arrays are cheap,
+    the elements are not."""
 
-    bars: list[datetime]
+    bars: Sequence[datetime]
     decisions: Sequence[Decision]
-    equity: list[Decimal]
-    position: list[Decimal]
-    fills: list[Fill]
-    trades: list[Trade]
+    equity: Sequence[Decimal]
+    position: Sequence[Decimal]
+    fills: Sequence[Fill]
+    trades: Sequence[Trade]
     state: BookState
+
+    @property
+    def time(self) -> Times:
+        """Epoch seconds of `bars`."""
+        made = getattr(self.bars, "numbers", None)
+        return np.array([epoch(bar) for bar in self.bars], np.int64) if made is None else made
+
+    @property
+    def worth(self) -> Floats:
+        """`equity`, to the precision of a float."""
+        return np.asarray(self.equity, np.float64)
+
+    @property
+    def held(self) -> Floats:
+        """`position`, likewise."""
+        return np.asarray(self.position, np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """What a run goes over; see `backtest`. `sound`: for each bar, how many bars up to and with it are believable."""
+
+    book: Book
+    bars: Bars
+    p_up: Floats
+    context: Floats
+    need: int
+    missed: NDArray[np.bool_] | None
+    resume_after: timedelta | None
+    problems: Mapping[int, Problem]
+    funding: Floats | None
+    sound: NDArray[np.int64]
+
+    def problem(self, i: int) -> Problem | None:
+        """Why bar i may not be traded on."""
+        if self.sound[i] >= self.need:
+            return self.problems.get(i)
+        window = self.bars[max(0, i - self.need + 1) : i + 1]
+        return refusal(window, moment(self.bars.time[i]), self.need, self.book.timeframe) or self.problems.get(i)
+
+
+@dataclass(slots=True)
+class Stand:
+    """Where a run stands between two bars. `price`: the last known one; `trips`: the breakers that were tripped."""
+
+    state: BookState
+    account: Account
+    price: Decimal | None = None
+    trips: tuple[Trip, ...] = ()
+
+
+def course(
+    book: Book,
+    bars: Bars,
+    p_up: Floats,
+    context: Floats,
+    need: int,
+    missed: NDArray[np.bool_] | None,
+    resume_after: timedelta | None,
+    problems: Mapping[int, Problem],
+    funding: Floats | None,
+) -> Course:
+    sound = _sound(bars, book.timeframe)
+    return Course(book, bars, p_up, context, need, missed, resume_after, problems, funding, sound)
+
+
+def start(book: Book) -> Stand:
+    state = opening(book)
+    return Stand(state, Account(holding=state.holding))
 
 
 def backtest(
@@ -48,7 +120,8 @@ def backtest(
     first: int = 0,
     missed: NDArray[np.bool_] | None = None,
     resume_after: timedelta | None = None,
-    problems: Mapping[int, tuple[str, str]] = NONE,
+    problems: Mapping[int, Problem] = NONE,
+    funding: Floats | None = None,
 ) -> Result:
     """Fold `decide` over bars[first:].
 
@@ -56,44 +129,60 @@ def backtest(
     sound bars without a gap that a decision takes; `missed[i]`: no tick ran for bar i (orders and stops work on all the
     same). `problems`: by the bar's index, why no forecast was made there, as a tick finds it (the model is too old, a
     feature is missing). `resume_after`: a person is taken to resume breakers that wait for one so long after they
-    tripped; None: nobody ever does.
+    tripped; None: nobody ever does. `funding`: shape (n,), what a long pays at each bar's open, NaN: as the costs say.
     """
-    state = opening(book)
-    account = Account(holding=state.holding)
+    over = course(book, bars, p_up, context, need, missed, resume_after, problems, funding)
+    stand = start(book)
+    seen: list[datetime] = []
     decisions: list[Decision] = []
-    result = Result([], decisions, [], [], [], [], state)
-    run = _sound(bars, book.timeframe)
-    last: Decimal | None = None
+    equity: list[Decimal] = []
+    position: list[Decimal] = []
+    fills: list[Fill] = []
+    trades: list[Trade] = []
     for i in range(first, len(bars)):
-        bar = moment(bars.time[i])
-        prices = bars.open[i], bars.high[i], bars.low[i]
-        account = through(account, bar, *prices, book.rules, book.costs, bars.volume[i])
-        if missed is not None and missed[i]:
+        if (made := step(over, stand, i)) is None:
             continue
-        now, price = close_time(bar, book.timeframe), float(bars.close[i])
-        last = exact(price) if 0.0 < price < math.inf else last
-        shown = sight(account, state.open_orders, last)
-        state, news = settle(state, shown, book, PAPER, now)
-        problem = None if run[i] >= need else refusal(bars[max(0, i - need + 1) : i + 1], bar, need, book.timeframe)
-        problem = problem or problems.get(i)
-        state, trips = tripped(_resumed(marked(state, price, now), resume_after, now), book.policy, now)
-        seen = view(
-            book, state, bar, "run", None, problem, price, float(p_up[i]), context[i].tolist(), trips, sight=shown
-        )
-        decision = decide(seen, book.policy, book.rules)
-        state = conclude(warned(state, trips), bar, decision)
-        state, step = plan(state, Scene(book=book, traits=PAPER, mode="run", bar=bar, now=now))
-        for order in step.orders:
-            account = accept(account, order.intent)
-        state = answered(sent(state, step, shown, PAPER, now), [_placed(order.intent.id) for order in step.orders])
-        account = replace(account, fills=())  # booked above
-        result.bars.append(bar)
+        decision, news = made
+        seen.append(moment(bars.time[i]))
         decisions.append(decision)
-        result.equity.append(state.equity)
-        result.position.append(state.holding.position)
-        result.fills.extend(news.fills)
-        result.trades.extend(news.trades)
-    return with_state(result, state=state)
+        equity.append(stand.state.equity)
+        position.append(stand.state.holding.position)
+        fills.extend(news.fills)
+        trades.extend(news.trades)
+    return Result(seen, decisions, equity, position, fills, trades, stand.state)
+
+
+def step(over: Course, stand: Stand, i: int) -> tuple[Decision, News] | None:
+    """Take `stand` through bar i, as a tick does. None: no tick ran."""
+    bars, book = over.bars, over.book
+    bar, price = moment(bars.time[i]), float(bars.close[i])
+    stand.account = through(
+        stand.account, bar, float(bars.open[i]), float(bars.high[i]), float(bars.low[i]), book.rules, book.costs,
+        float(bars.volume[i]), None if over.funding is None else float(over.funding[i]),
+    )  # fmt: skip
+    if over.missed is not None and over.missed[i]:
+        return None
+    now = close_time(bar, book.timeframe)
+    stand.price = exact(price) if 0.0 < price < math.inf else stand.price
+    shown = sight(stand.account, stand.state.open_orders, stand.price)
+    state, news = settle(stand.state, shown, book, PAPER, now)
+    state, stand.trips = tripped(_resumed(marked(state, price, now), over.resume_after, now), book.policy, now)
+    decision = decide(seen(over, i, state, stand.trips, shown), book.policy, book.rules)
+    state = conclude(warned(state, stand.trips), bar, decision)
+    state, planned = plan(state, Scene(book=book, traits=PAPER, mode="run", bar=bar, now=now))
+    for order in planned.orders:
+        stand.account = accept(stand.account, order.intent)
+    answers = [_placed(order.intent.id) for order in planned.orders]
+    stand.state = answered(sent(state, planned, shown, PAPER, now), answers)
+    stand.account = replace(stand.account, fills=())  # booked above
+    return decision, news
+
+
+def seen(over: Course, i: int, state: BookState, trips: tuple[Trip, ...], shown: Sight) -> View:
+    """What is looked at when bar i is decided on."""
+    price, p_up, row = float(over.bars.close[i]), float(over.p_up[i]), over.context[i].tolist()
+    bar = moment(over.bars.time[i])
+    return view(over.book, state, bar, "run", None, over.problem(i), price, p_up, row, trips, sight=shown)
 
 
 def _resumed(state: BookState, after: timedelta | None, now: datetime) -> BookState:

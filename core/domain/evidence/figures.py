@@ -232,7 +232,7 @@ def parts(track: Track, labels: NDArray[np.generic] | Sequence[object]) -> list[
     pnl = np.array([float(trade.pnl) for trade in track.trades])
     return [
         _part(name, names[1:] == name, returns, market, held, pnl[closed == name], track.bars_per_year)
-        for name in sorted(set(names.tolist()))
+        for name in sorted(set(names[1:].tolist()))
     ]
 
 

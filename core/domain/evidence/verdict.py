@@ -116,9 +116,8 @@ def _chance(value: float) -> str:
 def _luck(luck: RandomEntries | None) -> Check:
     if luck is None:
         return Check(name="random_entries", passed=False, says="has no entries that could be compared with random ones")
-    beaten = luck.p_value <= CHANCE
-    says = f"{'is beaten' if beaten else 'is equalled or beaten'} by {luck.p_value:.1%} of random entries"
-    return Check(name="random_entries", passed=beaten, says=says)
+    says = f"is matched by random entries at the same costs with probability {luck.p_value:.3f}"
+    return Check(name="random_entries", passed=luck.p_value <= CHANCE, says=says)
 
 
 def _survived(rerun: Rerun) -> Check:

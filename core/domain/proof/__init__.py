@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from core.domain.proof.findings import Finding, Part, Proof, Shuffled, proof
 from core.domain.proof.learning import labels, purged, shuffled
-from core.domain.proof.points import Outside, points, spread
+from core.domain.proof.points import Sources, points, spread
 from core.domain.proof.rows import Compute, Subject, features
 from core.domain.proof.strategy import decisions
 
 __all__ = [
     "Compute",
     "Finding",
-    "Outside",
     "Part",
     "Proof",
     "Shuffled",
+    "Sources",
     "Subject",
     "decisions",
     "features",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.domain.bars import Bars, Floats, gaps, seconds
 from core.domain.daily import DAY, Daily
 
-Outside = Mapping[str, Daily]
+Sources = Mapping[str, Daily | Bars]  # by name: outside series, other markets on the same grid
 Manner = Literal["cut", "noise", "scaled", "nan", "reversed", "swapped"]
 MANNERS: Final[tuple[Manner, ...]] = ("noise", "nan", "swapped", "scaled", "reversed")
 Index = NDArray[np.intp]
@@ -38,7 +38,7 @@ def points(bars: Bars, timeframe: str, need: int, count: int, seed: int = 1) -> 
     share = max(1, count // 8)
     chosen = {int(i) for kind in kinds for i in rng.permutation(kind)[:share]} | set(fixed)
     chosen = {i for i in chosen if 0 <= i < size - 1}
-    rest = rng.permutation(size - 1)
+    rest = rng.permutation(np.setdiff1d(np.arange(size - 1), sorted(chosen)))
     chosen.update(rest[: max(0, count - len(chosen))].tolist())
     return sorted(chosen)
 
@@ -63,7 +63,7 @@ def close(bars: Bars, index: int, timeframe: str) -> int:
 
 
 def changed(bars: Bars, rows: slice, manner: Manner, rng: np.random.Generator) -> Bars:
-    """The same bars with other values in `rows`; "cut" leaves out all from there on. Times stay: they are the grid's."""
+    """The same bars with other values in `rows`; "cut" leaves out all from there on. The times stay."""
     if manner == "cut":
         return bars[: rows.start]
     columns = [column.copy() for column in bars.columns()[1:]]
@@ -90,17 +90,32 @@ def _altered(values: Floats, manner: Manner, factor: Floats, order: Index) -> Fl
     return values[order] if manner == "swapped" else values * factor
 
 
-def unknown(outside: Outside, after: int, manner: Manner, rng: np.random.Generator, only: str = "") -> dict[str, Daily]:
-    """The same series with other values (none, when "cut") where they were published later than `after`, epoch
-    seconds. `only`: in this series alone."""
-    return {name: _later(series, after, manner, rng) if only in {"", name} else series
-            for name, series in outside.items()}  # fmt: skip
+def unknown(
+    sources: Sources, after: int, timeframe: str, manner: Manner, rng: np.random.Generator, only: str = ""
+) -> dict[str, Daily | Bars]:
+    """The same sources with other values (none, when "cut") where they were published, or their bars closed, later than
+    `after`, epoch seconds. `only`: in this one alone."""
+    return {
+        name: _later(source, _first(source, after, timeframe), manner, rng) if only in {"", name} else source
+        for name, source in sources.items()
+    }
 
 
-def _later(series: Daily, after: int, manner: Manner, rng: np.random.Generator) -> Daily:
-    first = int(np.searchsorted(series.published, after, side="right"))
+def later(sources: Sources, after: int, timeframe: str) -> bool:
+    """Whether there is anything in them that was not known at `after`."""
+    return any(_first(source, after, timeframe) < len(source) for source in sources.values())
+
+
+def _first(source: Daily | Bars, after: int, timeframe: str) -> int:
+    times = source.time + seconds(timeframe) if isinstance(source, Bars) else source.published
+    return int(np.searchsorted(times, after, side="right"))
+
+
+def _later(source: Daily | Bars, first: int, manner: Manner, rng: np.random.Generator) -> Daily | Bars:
+    if isinstance(source, Bars):
+        return changed(source, slice(first, None), manner, rng)
     if manner == "cut":
-        return replace(series, published=series.published[:first], value=series.value[:first])
-    value, size = series.value.copy(), len(series) - first
+        return replace(source, published=source.published[:first], value=source.value[:first])
+    value, size = source.value.copy(), len(source) - first
     value[first:] = _altered(value[first:], manner, rng.uniform(0.2, 3.0, size), rng.permutation(size))
-    return replace(series, value=value)
+    return replace(source, value=value)

@@ -17,9 +17,9 @@ from msgspec.structs import replace as with_said
 
 from core.domain.bars import Bars, Floats, moment
 from core.domain.proof.findings import Finding, Part, larger, largest, shown, unequal
-from core.domain.proof.points import MANNERS, Manner, Outside, changed, close, points, spread, unknown
+from core.domain.proof.points import MANNERS, Manner, Sources, changed, close, later, points, spread, unknown
 
-Compute = Callable[[Bars, Outside], Floats]
+Compute = Callable[[Bars, Sources], Floats]
 AHEAD: Final = 240  # bars of future in a window
 SLACK: Final = 64  # bars of a window beyond the lookback
 DEEP: Final = 200  # bars before the lookback that are perturbed
@@ -89,7 +89,7 @@ def _sentence(found: Finding) -> str:
     return f"{found.name} {what}{at} ({shown(found.off)})"
 
 
-def features(subject: Subject, bars: Bars, outside: Outside, count: int = 60, whole: int = 8, seed: int = 1) -> Part:
+def features(subject: Subject, bars: Bars, sources: Sources, count: int = 60, whole: int = 8, seed: int = 1) -> Part:
     """Everything that is proved of features: at about `count` points in windows, at `whole` in the whole history.
 
     Raises ValueError when there are not more bars than the lookback.
@@ -97,26 +97,26 @@ def features(subject: Subject, bars: Bars, outside: Outside, count: int = 60, wh
     if len(bars) <= subject.lookback + 1:
         raise ValueError(f"{len(bars)} bars are too few: these features look back {subject.lookback}")
     seen, rng = Seen(bars), np.random.default_rng(seed)
-    base = subject.compute(bars, outside)
-    steady = unsteady(subject, bars, outside, base, seen)
+    base = subject.compute(bars, sources)
+    steady = unsteady(subject, bars, sources, base, seen)
     chosen = points(bars, subject.timeframe, subject.lookback, count, seed)
     manners = cycle(MANNERS)
     for t in chosen:
         start = max(0, t + 1 - subject.lookback - SLACK)
-        future(subject, bars, outside, (start, t, t + 1 + AHEAD), None, (next(manners), next(manners)), rng, seen)
+        future(subject, bars, sources, (start, t, t + 1 + AHEAD), None, (next(manners), next(manners)), rng, seen)
     wide = spread(bars, subject.lookback, whole)
     for t in wide:
-        future(subject, bars, outside, (0, t, len(bars)), base, (next(manners),), rng, seen)
-    warm_up(subject, bars, outside, chosen, rng, seen)
-    alone(subject, bars, outside, chosen, seen)
+        future(subject, bars, sources, (0, t, len(bars)), base, (next(manners),), rng, seen)
+    warm_up(subject, bars, sources, chosen, rng, seen)
+    alone(subject, bars, sources, chosen, seen)
     findings = tuple(each for each in seen.told() if each.kind == "unsteady" or each.name in steady)
     tried = f"{len(subject.names)} features at {len(chosen)} points and {len(wide)} cuts of all {len(bars)} bars"
     return Part(findings, tried)
 
 
-def unsteady(subject: Subject, bars: Bars, outside: Outside, base: Floats, seen: Seen) -> set[str]:
+def unsteady(subject: Subject, bars: Bars, sources: Sources, base: Floats, seen: Seen) -> set[str]:
     """The names that give the same twice; of the others nothing more can be said."""
-    again = subject.compute(bars, outside)
+    again = subject.compute(bars, sources)
     differ = unequal(base, again)
     for j in np.flatnonzero(differ.any(axis=0)).tolist():
         _note(seen, "unsteady", subject.names[j], int(np.argmax(differ[:, j])), base[:, j], again[:, j])
@@ -126,7 +126,7 @@ def unsteady(subject: Subject, bars: Bars, outside: Outside, base: Floats, seen:
 def future(
     subject: Subject,
     bars: Bars,
-    outside: Outside,
+    sources: Sources,
     span: tuple[int, int, int],
     base: Floats | None,
     manners: Sequence[Manner],
@@ -136,22 +136,22 @@ def future(
     """Rows up to t, with the bars start:end and with what comes after t cut or replaced; span: (start, t, end)."""
     start, t, end = span
     window, here = bars[start:end], t - start
-    rows = subject.compute(window, outside) if base is None else base
+    rows = subject.compute(window, sources) if base is None else base
     after = close(bars, t, subject.timeframe)
     for manner in ("cut", *manners):
-        other = subject.compute(changed(window, slice(here + 1, None), manner, rng), outside)
+        other = subject.compute(changed(window, slice(here + 1, None), manner, rng), sources)
         _compare(subject, "future", rows, other, start, here, seen)
-        if not any(series.published[-1] > after for series in outside.values() if len(series)):
+        if not later(sources, after, subject.timeframe):
             continue
-        other = subject.compute(window, unknown(outside, after, manner, rng))
+        other = subject.compute(window, unknown(sources, after, subject.timeframe, manner, rng))
         if unequal(rows[: here + 1], other[: here + 1]).any():
-            _which(subject, window, outside, rows, (start, here, after), manner, rng, seen)
+            _which(subject, window, sources, rows, (start, here, after), manner, rng, seen)
 
 
 def _which(
     subject: Subject,
     window: Bars,
-    outside: Outside,
+    sources: Sources,
     rows: Floats,
     at: tuple[int, int, int],
     manner: Manner,
@@ -160,8 +160,8 @@ def _which(
 ) -> None:
     """Which of the outside series it is."""
     start, here, after = at
-    for name in outside:
-        other = subject.compute(window, unknown(outside, after, manner, rng, name))
+    for name in sources:
+        other = subject.compute(window, unknown(sources, after, subject.timeframe, manner, rng, name))
         _compare(subject, "outside", rows, other, start, here, seen, f" ({name})")
 
 
@@ -206,28 +206,28 @@ def _note(
 
 
 def warm_up(
-    subject: Subject, bars: Bars, outside: Outside, chosen: Sequence[int], rng: np.random.Generator, seen: Seen
+    subject: Subject, bars: Bars, sources: Sources, chosen: Sequence[int], rng: np.random.Generator, seen: Seen
 ) -> None:
     """Each feature from exactly the bars that it declares against the whole history, and with another deep past."""
     for lookback, names in subject.groups().items():
         compute = subject.part(names) if subject.part else subject.compute
-        base = compute(bars, outside)
+        base = compute(bars, sources)
         enough = [t for t in chosen if t + 1 >= lookback]
         for t in enough:
-            row = compute(bars[t + 1 - lookback : t + 1], outside)[-1]
-            _needs(names, compute, bars, outside, t, lookback, base[t], row, seen)
+            row = compute(bars[t + 1 - lookback : t + 1], sources)[-1]
+            _needs(names, compute, bars, sources, t, lookback, base[t], row, seen)
         for t, manner in zip(enough[:: max(1, len(enough) // FEW)], cycle(MANNERS), strict=False):
             start = max(0, t + 1 - lookback - DEEP)
             deep = slice(0, t + 1 - lookback - start)
-            row = compute(changed(bars[start : t + 1], deep, manner, rng), outside)[-1]
-            _needs(names, compute, bars, outside, t, lookback, base[t], row, seen)
+            row = compute(changed(bars[start : t + 1], deep, manner, rng), sources)[-1]
+            _needs(names, compute, bars, sources, t, lookback, base[t], row, seen)
 
 
 def _needs(
     names: tuple[str, ...],
     compute: Compute,
     bars: Bars,
-    outside: Outside,
+    sources: Sources,
     t: int,
     lookback: int,
     base: Floats,
@@ -240,7 +240,7 @@ def _needs(
         if ("future", names[j]) in seen.found:
             continue
         known = seen.found.get(("warm_up", names[j]))
-        needs = known.needs if known else _settled(compute, bars, outside, t, lookback, base, j)
+        needs = known.needs if known else _settled(compute, bars, sources, t, lookback, base, j)
         off = largest(base[j : j + 1], row[j : j + 1])
         much = f"more than {t + 1}" if needs is None else f"about {needs}"
         said = f"{names[j]} declares {lookback} bars and needs {much}, as at {moment(bars.time[t]):%Y-%m-%dT%H:%MZ}"
@@ -248,25 +248,25 @@ def _needs(
 
 
 def _settled(
-    compute: Compute, bars: Bars, outside: Outside, t: int, lookback: int, base: Floats, column: int
+    compute: Compute, bars: Bars, sources: Sources, t: int, lookback: int, base: Floats, column: int
 ) -> int | None:
     """How many bars, by doubling, until the row is that of the whole history; None: not before it begins."""
     size = lookback
     while size < (t + 1) // 2:
         size *= 2
-        row = compute(bars[t + 1 - size : t + 1], outside)[-1]
+        row = compute(bars[t + 1 - size : t + 1], sources)[-1]
         if not unequal(base[column : column + 1], row[column : column + 1]).any():
             return size
     return None
 
 
-def alone(subject: Subject, bars: Bars, outside: Outside, chosen: Sequence[int], seen: Seen) -> None:
+def alone(subject: Subject, bars: Bars, sources: Sources, chosen: Sequence[int], seen: Seen) -> None:
     """The newest row made alone against the last one of a batch from the same bars."""
     if subject.last is None:
         return
     enough = [t for t in chosen if t + 1 >= subject.lookback]
     for t in enough[:: max(1, len(enough) // FEW)]:
         window = bars[t + 1 - subject.lookback : t + 1]
-        batch, row = subject.compute(window, outside)[-1], subject.last(window, outside)
+        batch, row = subject.compute(window, sources)[-1], subject.last(window, sources)
         for j in np.flatnonzero(unequal(batch, row)).tolist():
             _note(seen, "alone", subject.names[j], t, batch[j : j + 1], row[j : j + 1])

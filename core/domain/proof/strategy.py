@@ -10,25 +10,25 @@ import numpy as np
 
 from core.domain.bars import Bars, moment
 from core.domain.proof.findings import Finding, Part
-from core.domain.proof.points import Manner, Outside, changed, close, unknown
+from core.domain.proof.points import Manner, Sources, changed, close, unknown
 
 Decided = Sequence[tuple[int, object]]  # (open time of the bar, epoch seconds; what was decided), in order of time
-DecideOn = Callable[[Bars, Outside], Decided]
+DecideOn = Callable[[Bars, Sources], Decided]
 SANE: Final[tuple[Manner, ...]] = ("noise", "swapped", "scaled", "reversed")  # what a fold of money can be fed with
 LONG: Final = 160  # characters of a decision that are shown
 
 
 def decisions(
-    decide_on: DecideOn, bars: Bars, outside: Outside, timeframe: str, chosen: Sequence[int], seed: int = 1
+    decide_on: DecideOn, bars: Bars, sources: Sources, timeframe: str, chosen: Sequence[int], seed: int = 1
 ) -> Part:
     """`decide_on` is run on all bars and, for each of the `chosen` indices, on those up to it with what was published
     when it closed, and on all of them with another future; up to that bar it must decide the same."""
     rng, found = np.random.default_rng(seed), []
-    base = decide_on(bars, outside)
+    base = decide_on(bars, sources)
     for t, manner in zip(chosen, cycle(SANE), strict=False):
         after, future = close(bars, t, timeframe), slice(t + 1, None)
         for how in ("cut", manner):
-            other = decide_on(changed(bars, future, how, rng), unknown(outside, after, how, rng))
+            other = decide_on(changed(bars, future, how, rng), unknown(sources, after, timeframe, how, rng))
             parted = _parted(base, other, int(bars.time[t]))
             if parted:
                 found.append(parted)
