@@ -3,8 +3,8 @@ seed walked forward by a plain model, traded by the backtest at full costs, and 
 
     python -m benchmarks.honesty [SEEDS [FIRST]] [plain]
 
-`plain` trades by a loop of its own, half a second of CPU for each seed, in place of the backtest. One process. The rules
-of the verdict were looked at on seeds below 1,000 only; what is reported starts there.
+`plain` trades by a loop of its own, half a second of CPU for each seed, in place of the backtest. One process.
+The rules of the verdict were looked at on seeds below 1,000 only; what is reported starts there.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def logistic(rows: Floats, labels: Floats, penalty: float = 10.0) -> Floats:
 def walked(bars: Bars, rows: Floats) -> Floats:
     """p(up) of each bar, by models of the bars before it only; NaN before the first."""
     labels, ends = direction(bars, HORIZON, 0.0)
-    sound = ~np.isnan(rows).any(axis=1)
+    sound = np.isfinite(rows.sum(axis=1))
     forecast = np.full(len(bars), np.nan)
     for first in range(FIRST, len(bars), TEST):
         part = np.arange(first - TRAIN, first)

@@ -270,6 +270,8 @@ def conclude(state: BookState, bar: datetime, decision: Decision) -> BookState:
 
 def pruned(orders: Sequence[Order]) -> tuple[Order, ...]:
     """The open orders, the last that ended, and every exit and entry of the newest bar, whose attempts count on."""
+    if len(orders) <= ENDED_KEPT:
+        return tuple(orders)
     ended = sum(order.ended for order in orders)
     newest = max((order.intent.bar for order in orders), default=None)
     kept = []

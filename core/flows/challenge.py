@@ -114,7 +114,9 @@ def decided(world: World, book: Book, terms: Terms, at: datetime) -> tuple[Verdi
         said = verdict(known, terms)
         after, writes = _writes(book, pointer, stored, entry, known, said, at)
         try:
-            world.state.commit(writes, found) if writes else None
+            written = {write.key for write in writes}
+            watch = {name: read for name, read in found.items() if name not in written}
+            world.state.commit(writes, watch) if writes else None
         except Conflict:
             continue
         log.info("challenger: %s: %s", said.outcome, said.reason, extra={"book": book.id})

@@ -28,7 +28,7 @@ from core.domain.orders import ZERO, Sight, exact
 from core.domain.risk import Trip
 from core.domain.risk.sizing import staged_capital
 from core.domain.state import Book, BookState, marked, tripped
-from core.flows import account, findings, vix, window
+from core.flows import account, findings, outside, vix, window
 from core.flows.act import Standing
 from core.flows.claim import Tick, book_key, state_of, switch_keys, watched
 from core.flows.findings import Finding, Judged
@@ -135,7 +135,8 @@ class Facts:
     def _found(self) -> Mapping[str, Versioned]:
         book = self.book
         keys = [book_key(book.id), window.key(book), vix.KEY, pointer_key(book.id), *watched(book.id)]
-        return self.world.state.read([*keys, *account.keys(self.world, book)])
+        keys += [*account.keys(self.world, book), *outside.keys(self.world, book)]
+        return self.world.state.read(keys)
 
     def _state(self) -> BookState:
         key = book_key(self.book.id)
@@ -167,7 +168,9 @@ class Facts:
     def _foresight(self) -> Foresight:
         (bars, problem), model = self.window(), self.model()
         problem, usable = (problem, model) if isinstance(model, Model) else (problem or model, None)
-        return (self.world.foresee or foresee)(self.book, bars, usable, self.vix().daily, problem)
+        beyond = outside.refresh(self.world, self.book, self.found(), self.bar, self.now).outside
+        look = self.world.foresee or partial(foresee, outside=beyond)
+        return look(self.book, bars, usable, self.vix().daily, problem)
 
     def price(self) -> float:
         """The newest close."""

@@ -1,7 +1,7 @@
 """What a book's features need from outside beside the VIX: series and another market, for a tick and for training.
 
-A set that needs none of it asks for nothing. A series is refreshed as the VIX is (core.flows.vix), each in a document of
-its own; the other market has a window of its own. What cannot be had is missing, and a tick goes on without it.
+A set that needs none of it asks for nothing. A series is refreshed as the VIX is (core.flows.vix), each in a document
+of its own; the other market has a window of its own. What cannot be had is missing, and a tick goes on without it.
 """
 
 from __future__ import annotations

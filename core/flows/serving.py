@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache, partial
+from typing import Literal
 
 from core.domain import forecast
 from core.domain.bars import Bars, Floats, close_time
@@ -16,6 +17,7 @@ from core.domain.state import Book
 from core.ports import Document, Missing, Unavailable, World
 
 Problem = tuple[str, str]
+Role = Literal["model", "challenger"]
 
 
 def pointer_key(book: str) -> str:
@@ -35,11 +37,12 @@ def live_model(world: World, book: Book, pointer: Document | None) -> Model | Pr
     """The model that the pointer names, or why there is none to trade on. Raises nothing of the store's."""
     if not pointer:
         return "model_missing", f"no model is live for {book.id}: train one"
-    return stored_model(world, book, pointer, "live model")
+    return stored_model(world, book, pointer)
 
 
-def stored_model(world: World, book: Book, entry: Document, role: str) -> Model | Problem:
+def stored_model(world: World, book: Book, entry: Document, role: Role = "model") -> Model | Problem:
     """The model of `entry` (version and manifest_sha256), checked; the newest of each role stays in the cache."""
+    called = "live model" if role == "model" else role
     version, digest = str(entry.get("version", "")), str(entry.get("manifest_sha256", ""))
     cached = world.cache.get(f"{role} {book.id}")
     if isinstance(cached, Model) and cached.version == digest:
@@ -48,11 +51,11 @@ def stored_model(world: World, book: Book, entry: Document, role: str) -> Model 
         model = forecast.load(fetch(world, book, version), digest)
         model.check_features(SETS[book.features].digest, SETS[book.features].names)
     except Missing as failure:
-        return "model_missing", f"the {role} {version} has a file missing: {failure}"
+        return "model_missing", f"the {called} {version} has a file missing: {failure}"
     except Unavailable as failure:
-        return "model_unavailable", f"the {role} {version} could not be fetched: {failure}"
+        return "model_unavailable", f"the {called} {version} could not be fetched: {failure}"
     except BadModel as failure:
-        return failure.reason, f"the {role} {version} is refused: {failure}"
+        return failure.reason, f"the {called} {version} is refused: {failure}"
     world.cache[f"{role} {book.id}"] = model
     return model
 

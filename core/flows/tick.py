@@ -25,7 +25,7 @@ from core.domain.forecast import Model
 from core.domain.orders import Sight
 from core.domain.risk import Trip
 from core.domain.state import Book, BookState, conclude, marked, trip_name, tripped, view, warned
-from core.flows import account, drift, vix, window
+from core.flows import account, drift, outside, vix, window
 from core.flows.account import Account
 from core.flows.act import Standing, carry_out, cleared, go_on, late
 from core.flows.check import starting
@@ -55,6 +55,7 @@ class Gathered:
     account: Account | None
     no_go: Problem | None  # why live may take no new risk at all
     shown: drift.Shown | None  # what the model was shown of late, once a day
+    beyond: outside.Found  # of other markets and series
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def tick(world: World, book: Book, at: datetime) -> Document:
     """
     bar = bar_before(at, book.timeframe)
     keys = [tick_key(book.id, bar), book_key(book.id), window.key(book), vix.KEY, pointer_key(book.id)]
-    keys += account.keys(world, book)
+    keys += [*account.keys(world, book), *outside.keys(world, book)]
     found, last = world.together([partial(world.state.read, keys), partial(window.newest, world, book, bar)])
     mine = claim(found, book.id, bar, world.clock.now())
     if mine.answer == "done" and mine.record:
@@ -112,9 +113,10 @@ def _fresh(
         partial(account.beside, world, book, found),
         partial(starting, world, book),
         partial(drift.shown, world, book, bar),
+        partial(outside.refresh, world, book, found, bar, at),
     ]
     now = world.clock.now()
-    versions, watch, sight, model, daily, beside, no_go, shown = results = world.together(
+    versions, watch, sight, model, daily, beside, no_go, shown, beyond = results = world.together(
         [partial(attempt, call, Exception) for call in calls]
     )
     failures = [result for result in results if isinstance(result, Exception)]
@@ -127,7 +129,7 @@ def _fresh(
         standing = cleared(Standing.first(run, state, sight, watch, now), bars)
         problem = _late(run) or problem or _barred(standing.sight)
         shared, (problem, model) = problem, _usable(model, run, problem)
-        gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document, beside, no_go, shown)
+        gathered = Gathered(standing, bars, problem, model, daily.daily, daily.document, beside, no_go, shown, beyond)
         standing, step, seen = _decide_and_write_down(gathered)
     except Exception:
         _release(run, found[book_key(book.id)].data)
@@ -200,10 +202,12 @@ def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step, Foresigh
             "row": decided.foresight.row,
             "members": decided.foresight.members,
             "window": {"bars": len(gathered.bars), "sha256": gathered.bars.digest()},
+            **({"outside": gathered.beyond.said} if gathered.beyond.said else {}),
         }
         writes = [
             window.kept(book, gathered.bars),
             *([Write(vix.KEY, gathered.vix_document)] if gathered.vix_document else []),
+            *gathered.beyond.writes,
             *refusal(book, run.bar, said),
             *_breakers(standing, decided),
             *drift.told(book, run.bar, gathered.shown, gathered.model.manifest if gathered.model else None),
@@ -240,7 +244,8 @@ def _decide(standing: Standing, gathered: Gathered) -> Decided:
 
 
 def _seen(run: Tick, gathered: Gathered, model: Model | None, problem: Problem | None) -> Foresight:
-    return (run.world.foresee or foresee)(gathered.standing.book, gathered.bars, model, gathered.daily, problem)
+    look = run.world.foresee or partial(foresee, outside=gathered.beyond.outside)
+    return look(gathered.standing.book, gathered.bars, model, gathered.daily, problem)
 
 
 def _kept_from_risk(no_go: Problem | None, now: datetime) -> list[Trip]:

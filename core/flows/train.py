@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,10 +22,12 @@ from core.domain.challenge import Terms, Verdict
 from core.domain.drift import levels
 from core.domain.ensemble import Artefact, Fitted, Gate, Judgement, Training, export, fit, judge, verdict
 from core.domain.features import SETS, compute
+from core.domain.features.missing import Span, missing
 from core.domain.forecast import MANIFEST, Meta, digest
 from core.domain.labels import direction
 from core.domain.splits import hold_out
 from core.domain.state import Book
+from core.flows import outside
 from core.flows.challenge import decided
 from core.flows.history import past
 from core.flows.outbox import model_alert
@@ -35,6 +37,7 @@ from core.ports import Conflict, Document, Versioned, World, Write
 
 log = logging.getLogger("hourhand.train")
 Progress = Callable[[str, float], None]
+Gone = dict[str, tuple[Span, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +56,22 @@ class Plan:
     challenger: bool = False
     judge_only: bool = False
     follow: bool = True
-    terms: Terms = Terms()
+    terms: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Labelled rows in order of time: features (n, k), labels, the bar of each row and the last bar of its label."""
+    """Labelled rows in order of time: features (n, k), labels, the bar of each row and the last bar of its label;
+    `gone`: what of the outside was missing in the rows, from when to when."""
 
     values: Floats
     labels: Floats
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
+    gone: Gone = field(default_factory=dict)
 
     def __getitem__(self, index: NDArray[np.intp]) -> Rows:
-        return Rows(self.values[index], self.labels[index], self.starts[index], self.ends[index])
+        return Rows(self.values[index], self.labels[index], self.starts[index], self.ends[index], self.gone)
 
 
 def train(world: World, book: Book, plan: Plan, at: datetime, progress: Progress = lambda *_: None) -> Document:
@@ -87,13 +92,13 @@ def train(world: World, book: Book, plan: Plan, at: datetime, progress: Progress
     since = until - timedelta(days=plan.history_days)
     bars = past(world, book.timeframe, since, until, partial(progress, "history"))
     try:
-        fitted, judgement = _fit_and_judge(world, book, plan, bars, at, progress)
+        fitted, judgement, gone = _fit_and_judge(world, book, plan, bars, at, progress)
     except ValueError as failure:  # too little history, no outcomes, no holdout: the sentence says which
         return _refused(world, book, until, [str(failure)], trial)
     reasons = verdict(judgement, plan.gate)
     if reasons and not (plan.publish_anyway and not plan.challenger):
         return _refused(world, book, until, reasons, trial | {"metrics": judgement.metrics()})
-    meta = _meta(book, plan, bars, at, judgement, reasons)
+    meta = _meta(book, plan, bars, at, judgement, reasons, gone)
     return trial | _publish(world, book, plan, pointer, export(fitted, meta), meta)
 
 
@@ -129,7 +134,7 @@ def _followed(plan: Plan, pointer: Document | None) -> Plan:
 
 def _fit_and_judge(
     world: World, book: Book, plan: Plan, bars: Bars, at: datetime, progress: Progress
-) -> tuple[Fitted, Judgement]:
+) -> tuple[Fitted, Judgement, Gone]:
     rows = _rows(world, book, plan.training, bars, at)
     before, newest = hold_out(rows.starts, rows.ends, plan.training.holdout, plan.training.embargo)
     learnt = rows[before]
@@ -139,7 +144,7 @@ def _fit_and_judge(
     )
     progress("training", 1.0)
     unseen = rows[newest]
-    return fitted, judge(fitted, unseen.values, unseen.labels, fitted.base_rate)
+    return fitted, judge(fitted, unseen.values, unseen.labels, fitted.base_rate), rows.gone
 
 
 def _rows(world: World, book: Book, training: Training, bars: Bars, at: datetime) -> Rows:
@@ -149,13 +154,17 @@ def _rows(world: World, book: Book, training: Training, bars: Bars, at: datetime
             f"{len(bars)} bars of history are too few: one row of {features.name} takes {features.lookback}"
         )
     vix = daily_history(world.vix, at)
-    values = compute(features, bars, book.timeframe, vix, book.vix_max_age_s)
+    beyond = outside.history(world, book, moment(bars.time[0]), close_time(moment(bars.time[-1]), book.timeframe))
+    values = compute(features, bars, book.timeframe, vix, book.vix_max_age_s, beyond)
     labels, ends = direction(bars, training.horizon, training.cost)
     keep = np.flatnonzero(np.isfinite(labels) & ~np.isnan(values).all(axis=1))
-    return Rows(values[keep], labels[keep], keep.astype(np.int64), ends[keep])
+    gone = missing(features, values, bars, book.timeframe)
+    return Rows(values[keep], labels[keep], keep.astype(np.int64), ends[keep], gone)
 
 
-def _meta(book: Book, plan: Plan, bars: Bars, at: datetime, judgement: Judgement, reasons: list[str]) -> Meta:
+def _meta(
+    book: Book, plan: Plan, bars: Bars, at: datetime, judgement: Judgement, reasons: list[str], gone: Gone
+) -> Meta:
     features = SETS[book.features]
     return Meta(
         symbol=book.symbol,
@@ -170,6 +179,7 @@ def _meta(book: Book, plan: Plan, bars: Bars, at: datetime, judgement: Judgement
         metrics=judgement.metrics(),
         warnings=tuple(reasons),
         levels=levels(bars),
+        missing=gone,
     )
 
 

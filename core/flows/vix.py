@@ -34,7 +34,8 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class VixAnswer:
-    """Of the VIX or another series. `daily`: the values to use, none published after the tick's time; empty when nothing is known.
+    """Of the VIX or another series. `daily`: the values to use, none published after the tick's
+    time; empty when nothing is known.
 
     `source`: who gave them, "" for none; `stored`: they were not fetched now. `failures`: a sentence for each thing
     that did not work, at this attempt or at the last one. `document`: to be stored at `KEY`; None: nothing new.

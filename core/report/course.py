@@ -50,13 +50,13 @@ def _equity(study: Study, data: Columns, axis: Axis) -> Chart:
         [
             Line("equity", "Strategy", "equity", data["equity"], decimals),
             Line("hold", "Buy and hold", "hold", data["hold"], decimals),
-            Line("random_low", "Random entries, from", "random", data["random_low"], decimals),
-            Line("random_mid", "middle", "middle", data["random_mid"], decimals),
-            Line("random_high", "to", "random", data["random_high"], decimals),
+            Line("random_low", "Random entries, low", "random", data["random_low"], decimals),
+            Line("random_high", "high", "random", data["random_high"], decimals),
         ]
     )
-    scale = Scale.of_equity([line.values for line in lines] or [data["equity"]], 280)
+    scale = Scale.of_equity([*(line.values for line in lines), data["random_mid"]], 280)
     paths = [("random area", area(axis, data["random_high"], data["random_low"], scale))]
+    paths.append(("middle", stroke(axis, data["random_mid"], scale)))
     paths += [(line.look, stroke(axis, line.values, scale)) for line in reversed(lines) if line.look != "random"]
     first = data["equity"][np.isfinite(data["equity"])][:1].tolist()
     return Chart(

@@ -79,11 +79,11 @@ def ranked(reasons: Sequence[tuple[str, int]]) -> list[tuple[str, str, str, floa
     return [(why, f"{n:,}", share(n / total, 1), round(n / most * 100, 2)) for why, n in ordered]
 
 
-def rows(trades: Sequence[Trade], equity: Sequence[float | None]) -> list[list[Cell]]:
+def rows(trades: Sequence[Trade], equity: Sequence[float | None], most: int = LISTED_TRADES) -> list[list[Cell]]:
     """The newest trades first."""
     prices = decimals_for(max((float(trade.entry) for trade in trades), default=0.0))
     money = decimals_for(max((abs(value) for value in equity if value is not None), default=0.0))
-    return [_row(trade, prices, money) for trade in trades[: -LISTED_TRADES - 1 : -1]]
+    return [_row(trade, prices, money) for trade in trades[: -most - 1 : -1]]
 
 
 def _row(trade: Trade, prices: int, money: int) -> list[Cell]:

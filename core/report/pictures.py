@@ -94,26 +94,24 @@ def reliability(told: Calibration) -> Reliability | None:
         return None
     total = sum(each.count for each in bins)
     heavy = [each for each in bins if each.count >= max(5, total * 0.002)] or bins
-    seen = [value for each in heavy for value in (each.predicted, each.happened)]
-    seen += [told.base] if told.base is not None and math.isfinite(told.base) else []
-    low, high = min(seen), max(seen)
-    pad = max((high - low) * 0.08, 0.01)
-    low, high = max(0.0, low - pad), min(1.0, high + pad)
+    base = told.base if told.base is not None and math.isfinite(told.base) else None
+    left, right = _around([each.predicted for each in heavy])
+    low, high = _around(
+        [value for each in heavy for value in (each.predicted, each.happened)] + ([] if base is None else [base])
+    )
     y = Scale(low, high, 300)
-    _, ticks = nice_ticks(low, high, 5)
-    labels = tick_labels(ticks[1] - ticks[0] if len(ticks) > 1 else 0.1, ticks, percent=True)
     most = max(each.count for each in bins)
 
     def across(value: float) -> float:
-        return round((value - low) / (high - low) * 100, 2)
+        return round((value - left) / (right - left) * 100, 2)
 
-    shown = [each for each in bins if low <= each.predicted <= high]
+    shown = [each for each in bins if left <= each.predicted <= right]
     return Reliability(
         dots=[_dot(each, across(each.predicted), y, most) for each in shown],
-        diagonal=(0.0, y(low), 100.0, y(high)),
-        base=y(told.base) if told.base is not None and math.isfinite(told.base) else None,
-        ticks_x=[(across(tick), label) for tick, label in zip(ticks, labels, strict=True)],
-        ticks_y=[(y(tick), label) for tick, label in zip(ticks, labels, strict=True)],
+        diagonal=(0.0, y(left), 100.0, y(right)),
+        base=None if base is None else y(base),
+        ticks_x=[(across(tick), label) for tick, label in _percents(left, right)],
+        ticks_y=[(y(tick), label) for tick, label in _percents(low, high)],
         counts=[
             (across(each.predicted), max(1.0, round(each.count / most * 44, 1)), f"{each.count:,}") for each in shown
         ],
@@ -123,6 +121,18 @@ def reliability(told: Calibration) -> Reliability | None:
             for each in bins
         ),
     )
+
+
+def _around(values: Sequence[float]) -> tuple[float, float]:
+    """A range of probabilities with some air around all `values`."""
+    low, high = min(values), max(values)
+    pad = max((high - low) * 0.08, 0.005)
+    return max(0.0, low - pad), min(1.0, high + pad)
+
+
+def _percents(low: float, high: float) -> list[tuple[float, str]]:
+    step, ticks = nice_ticks(low, high, 5)
+    return list(zip(ticks, tick_labels(step, ticks, percent=True), strict=True))
 
 
 def wilson(happened: float, count: int) -> tuple[float, float]:

@@ -78,11 +78,20 @@ def nice_ticks(low: float, high: float, count: int) -> tuple[float, list[float]]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten in [low, high]; powers alone when that is more than eight."""
+    """As many as there are up to eight: of round values, of 1, 2 and 5 times the powers of ten, or the powers alone."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    inside = [tick for tick in ticks if low <= tick <= high]
-    return inside if len(inside) <= 8 else [tick for tick in inside if tick in {10.0**power for power in powers}]
+    for factors in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5, 7), (1, 2, 5), (1,)):
+        ticks = [factor * 10.0**power for power in powers for factor in factors]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) <= 8:
+            break
+    return inside
+
+
+def _step_of(tick: float) -> float:
+    """The step whose decimals show `tick`: 0.15 takes two, 15,000 none."""
+    power: float = 10.0 ** math.floor(math.log10(tick) + 1e-9)
+    return power if abs(tick / power - round(tick / power)) < 1e-6 else power / 10
 
 
 def tick_labels(step: float, ticks: Sequence[float], *, percent: bool = False) -> list[str]:
@@ -134,7 +143,7 @@ class Scale:
     def ticks(self, *, percent: bool = False) -> list[tuple[float, str]]:
         if self.log:
             places = log_ticks(self.low, self.high)
-            return [(self(tick), tick_labels(tick, [tick], percent=percent)[0]) for tick in places]
+            return [(self(tick), tick_labels(_step_of(tick), [tick], percent=percent)[0]) for tick in places]
         step, ticks = nice_ticks(self.low, self.high, max(3, self.height // 44))
         return list(zip(map(self, ticks), tick_labels(step, ticks, percent=percent), strict=True))
 

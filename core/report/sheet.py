@@ -16,6 +16,7 @@ from core.report.template import hover, page
 
 DENSE: Final = 3000  # bars, from which on lines are drawn thinner
 CLOSE_POINTS: Final = 500
+LISTED: Final = 100  # trades in the table; all of them are in trades.csv
 ANSWERS: Final = {
     "yes": "Evidence of an edge",
     "no": "No evidence of an edge",
@@ -52,7 +53,7 @@ def render_study(study: Study) -> str:
         "study.html",
         ["report", "study"],
         study=study,
-        answer=ANSWERS[study.verdict.answer] if study.verdict else "",
+        answer=_answer(study),
         period=period(study),
         facts=[(figure, worded(figure), interval(figure)) for figure in study.figures],
         stack=_whole(study),
@@ -69,8 +70,16 @@ def render_study(study: Study) -> str:
         feature_ticks=feature_ticks,
         reasons=ranked(study.reasons),
         columns=COLUMNS,
-        rows=rows(trades, course.equity if course else []),
+        rows=rows(trades, course.equity if course else [], LISTED),
     )
+
+
+def _answer(study: Study) -> str:
+    """The answer in a word or two; "Verdict" where the sentence says as much."""
+    if study.verdict is None:
+        return ""
+    short = ANSWERS[study.verdict.answer]
+    return "Verdict" if short.lower() in study.verdict.sentence.lower() else short
 
 
 TABLE_NAMES: Final = ("by_year", "by_regime", "benchmarks", "sensitivity", "capacity")

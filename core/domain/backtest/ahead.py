@@ -47,6 +47,7 @@ class Ahead:
         self.close: Floats = bars.close[self.rows]
         self.day: Times = (bars.time[self.rows] + self.step) // 86400
         self.dawn: NDArray[np.intp] = np.searchsorted(self.day, self.day)
+        self._steps: dict[float | None, float] = {}
         self._known: dict[tuple[Side | None, float], NDArray[np.intp]] = {}
 
     def static(self, side: Side | None, state: BookState) -> NDArray[np.intp]:
@@ -58,9 +59,12 @@ class Ahead:
             self._known[key] = np.flatnonzero(self.hard | self._paid(side) | (self.ran & self._asked(*key)))
         return self._known[key]
 
-    @functools.cache  # noqa: B019
     def _step(self, won: float | None) -> float:
-        return threshold(self.over.book.policy, 1.0, 0.0, won, math.nan, math.nan)["performance"]
+        """What the share of recent trades won adds to the threshold."""
+        if won not in self._steps:
+            steps = threshold(self.over.book.policy, 1.0, 0.0, won, math.nan, math.nan)
+            self._steps[won] = steps["performance"]
+        return self._steps[won]
 
     def _asked(self, side: Side | None, performance: float) -> Mask:
         if side is None:
@@ -162,20 +166,29 @@ class Ahead:
             return True
         return not rules.dust(position) and mode(stand) != "flatten" and rules.maintenance < 1
 
+    def idle(self, stand: Stand, i: int) -> bool:
+        """Whether the decision at bar i, which has been looked at, cannot ask for an order."""
+        if not self.quiet(stand):
+            return False
+        found = self._static(stand)
+        place = int(found.searchsorted(i))
+        return (place == len(found) or found[place] != i) and self._untouched(stand, i, i + 1) > i
+
     def until(self, stand: Stand, i: int) -> int:
         """The first bar from i on that is to be taken as a tick takes it; or a bar before it, where a quiet stretch
         may as well be cut."""
-        state = stand.state
-        position = state.holding.position
-        end = self._timed(stand)
-        if not position:
-            return _first(self.static("flat" if mode(stand) == "run" else None, state), i, end)
-        side: Side = "long" if position > 0 else "short"
-        # without a mode that lets one go, what funding takes is still an event: `_paid` knows no mode
-        wanted = self.static(None if mode(stand) == "halt" else side, state)
-        end = min(_first(wanted, i, end), i + LENGTH)
-        end = self._untouched(stand, i, end)
+        end = _first(self._static(stand), i, self._timed(stand))
+        if not stand.state.holding.position:
+            return end
+        end = self._untouched(stand, i, min(end, i + LENGTH))
         return self._unbroken(stand, i, end) if end > i else i
+
+    def _static(self, stand: Stand) -> NDArray[np.intp]:
+        position, allowed = stand.state.holding.position, mode(stand)
+        if not position:
+            return self.static("flat" if allowed == "run" else None, stand.state)
+        side: Side = "long" if position > 0 else "short"
+        return self.static(None if allowed == "halt" else side, stand.state)
 
     def _timed(self, stand: Stand) -> int:
         """The first bar at whose close a breaker ends, or a person resumes one."""
@@ -190,8 +203,8 @@ class Ahead:
     def _untouched(self, stand: Stand, i: int, end: int) -> int:
         """The first bar that touches the stop, or comes near the price at which the venue closes by force."""
         holding, bars = stand.state.holding, self.over.bars
-        if end <= i:
-            return i
+        if end <= i or not holding.position:
+            return end
         prices = [holding.stop, self._forced(stand, int(bars.time[end - 1]))]
         bounds = [float(price) for price in prices if price is not None]
         if not bounds:

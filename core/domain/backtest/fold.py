@@ -24,6 +24,7 @@ from core.domain.settle import News, settle
 from core.domain.state import Book, BookState, Trade, conclude, marked, opening, tripped, trusted, view, warned
 
 Problem = tuple[str, str]
+NO_NEWS: Final = News()
 NONE: Final[Mapping[int, Problem]] = MappingProxyType({})
 
 
@@ -103,7 +104,7 @@ def course(
     funding: Floats | None,
 ) -> Course:
     sound = _sound(bars, book.timeframe)
-    return Course(book, bars, p_up, context, need, missed, resume_after, problems, funding, sound)
+    return Course(book, bars, p_up, context, need, missed, resume_after, dict(problems), funding, sound)
 
 
 def start(book: Book) -> Stand:
@@ -154,28 +155,61 @@ def backtest(
 
 def step(over: Course, stand: Stand, i: int) -> tuple[Decision, News] | None:
     """Take `stand` through bar i, as a tick does. None: no tick ran."""
+    shown = arrive(over, stand, i)
+    if shown is None:
+        return None
+    news = look(over, stand, i, shown)
+    return act(over, stand, i, shown), news
+
+
+def arrive(over: Course, stand: Stand, i: int) -> Sight | None:
+    """Bar i passes at the venue, and is over. What the venue then shows; None: no tick ran."""
     bars, book = over.bars, over.book
-    bar, price = moment(bars.time[i]), float(bars.close[i])
     stand.account = through(
-        stand.account, bar, float(bars.open[i]), float(bars.high[i]), float(bars.low[i]), book.rules, book.costs,
-        float(bars.volume[i]), None if over.funding is None else float(over.funding[i]),
+        stand.account, moment(bars.time[i]), float(bars.open[i]), float(bars.high[i]), float(bars.low[i]),
+        book.rules, book.costs, float(bars.volume[i]), None if over.funding is None else float(over.funding[i]),
     )  # fmt: skip
     if over.missed is not None and over.missed[i]:
         return None
-    now = close_time(bar, book.timeframe)
+    price = float(bars.close[i])
     stand.price = exact(price) if 0.0 < price < math.inf else stand.price
-    shown = sight(stand.account, stand.state.open_orders, stand.price)
-    state, news = settle(stand.state, shown, book, PAPER, now)
-    state, stand.trips = tripped(_resumed(marked(state, price, now), over.resume_after, now), book.policy, now)
-    decision = decide(seen(over, i, state, stand.trips, shown), book.policy, book.rules)
-    state = conclude(warned(state, stand.trips), bar, decision)
-    state, planned = plan(state, Scene(book=book, traits=PAPER, mode="run", bar=bar, now=now))
-    for order in planned.orders:
-        stand.account = accept(stand.account, order.intent)
-    answers = [_placed(order.intent.id) for order in planned.orders]
-    stand.state = answered(sent(state, planned, shown, PAPER, now), answers)
+    return sight(stand.account, stand.state.open_orders, stand.price)
+
+
+def look(over: Course, stand: Stand, i: int, shown: Sight) -> News:
+    """What became of the orders, what the equity is worth, and which breakers are tripped."""
+    bar, book = moment(over.bars.time[i]), over.book
+    now = close_time(bar, book.timeframe)
+    state, news = (stand.state, NO_NEWS) if _settled(stand) else settle(stand.state, shown, book, PAPER, now)
+    state = _resumed(marked(state, float(over.bars.close[i]), now), over.resume_after, now)
+    state, stand.trips = tripped(state, book.policy, now)
+    stand.state = warned(state, stand.trips)
     stand.account = replace(stand.account, fills=())  # booked above
-    return decision, news
+    return news
+
+
+def act(over: Course, stand: Stand, i: int, shown: Sight) -> Decision:
+    """What is decided, and its orders as the venue takes them."""
+    bar, book = moment(over.bars.time[i]), over.book
+    decision = decide(seen(over, i, stand.state, stand.trips, shown), book.policy, book.rules)
+    state = conclude(stand.state, bar, decision)
+    if state.open_orders:
+        now = close_time(bar, book.timeframe)
+        state, planned = plan(state, Scene(book=book, traits=PAPER, mode="run", bar=bar, now=now))
+        for order in planned.orders:
+            stand.account = accept(stand.account, order.intent)
+        answers = [_placed(order.intent.id) for order in planned.orders]
+        state = answered(sent(state, planned, shown, PAPER, now), answers)
+    stand.state = state
+    return decision
+
+
+def _settled(stand: Stand) -> bool:
+    """Whether there is nothing to settle: no order is open, nothing was executed, and the positions agree."""
+    state, account = stand.state, stand.account
+    if account.fills or state.open_orders or state.mismatches or state.looked is not None or state.trouble:
+        return False
+    return state.outside is not None and state.holding.position + state.outside == account.holding.position
 
 
 def seen(over: Course, i: int, state: BookState, trips: tuple[Trip, ...], shown: Sight) -> View:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from core.domain.backtest.ahead import SLACK, Ahead, day_of
 from core.domain.backtest.columns import Journal
-from core.domain.backtest.fold import NONE, Problem, Result, Stand, course, start, step
+from core.domain.backtest.fold import NONE, Problem, Result, Stand, act, arrive, course, look, start
 from core.domain.bars import Bars, Floats, close_time, moment
 from core.domain.orders import Fill, exact
 from core.domain.risk import Marks
 from core.domain.risk.breakers import Fall
+from core.domain.settle import News
 from core.domain.state import Book, Trade
 
 
@@ -49,13 +50,26 @@ def backtest(
             _pass(ahead, stand, journal, i, end)
             i = end
             continue
-        if (made := step(over, stand, i)) is not None:
-            decision, news = made
-            journal.event(int(ahead.row[i]), decision, stand)
+        if (news := _take(ahead, stand, journal, i)) is not None:
             fills.extend(news.fills)
             trades.extend(news.trades)
         i += 1
     return Result(*journal.columns(), fills, trades, stand.state)
+
+
+def _take(ahead: Ahead, stand: Stand, journal: Journal, i: int) -> News | None:
+    """Take `stand` through bar i as a tick does; a decision that cannot ask for anything is left for later."""
+    over, row = ahead.over, int(ahead.row[i])
+    shown = arrive(over, stand, i)
+    if shown is None:
+        return None
+    news = look(over, stand, i, shown)
+    if ahead.idle(stand, i):
+        journal.stretch(row, row + 1, stand, float(stand.state.equity))
+        stand.state = replace(stand.state, bar=moment(over.bars.time[i]))
+    else:
+        journal.event(row, act(over, stand, i, shown), stand)
+    return news
 
 
 def _pass(ahead: Ahead, stand: Stand, journal: Journal, i: int, end: int) -> None:

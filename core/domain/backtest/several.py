@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from core.domain.act import Scene, answered, plan, sent
-from core.domain.backtest.fold import NONE, Course, Problem, Result, Stand, course, start
+from core.domain.backtest.fold import Course, Problem, Result, Stand, course, start
 from core.domain.bars import Bars, Floats, close_time, epoch, moment, seconds
 from core.domain.decide import Decision, decide
 from core.domain.fills import PAPER, accept, sight, through
@@ -44,7 +44,7 @@ class Series:
     need: int
     first: int = 0
     missed: NDArray[np.bool_] | None = None
-    problems: Mapping[int, Problem] = NONE
+    problems: Mapping[int, Problem] = field(default_factory=dict)
     funding: Floats | None = None
 
 
@@ -164,7 +164,7 @@ def _step(account: _Account, walk: _Walk, i: int) -> None:
     state = account.lifted(stand.state, now)
     shown = sight(stand.account, state.open_orders, stand.price)
     state, news = settle(state, shown, book, PAPER, now)
-    state, own = tripped(marked(_resumed(state, over.resume_after, now), price, now), book.policy, now)
+    state, own = tripped(_resumed(marked(state, price, now), over.resume_after, now), book.policy, now)
     state, shared = account.judged(walk, state, now)
     stand.trips = (*own, *shared)
     seen = view(

@@ -13,8 +13,8 @@ Span = tuple[datetime, datetime]
 
 
 def missing(features: FeatureSet, rows: Floats, bars: Bars, timeframe: str) -> dict[str, tuple[Span, ...]]:
-    """By input, the stretches [open of the first bar, close of the last) in whose rows it was missing; inputs that never
-    were are left out. `rows`: what `compute` gave for `bars`. Rows that are not there themselves say nothing."""
+    """By input, the stretches [open of the first bar, close of the last) in whose rows it was missing; inputs that
+    never were are left out. `rows`: what `compute` gave for `bars`. Rows that are not there themselves say nothing."""
     there = np.flatnonzero(~np.isnan(rows).all(axis=1))
     times, known = bars.time[there], ~np.isnan(rows[there])
     found: dict[str, tuple[Span, ...]] = {}

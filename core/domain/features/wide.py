@@ -1,7 +1,7 @@
 """The 48 features that make full101 of vix53: slower bars, another market, and series from outside.
 
 A slower bar is made of 4 or 24 bars on the grid of UTC (four hours and a day, on hourly bars), and counts from its
-close on; until the next one has closed, its value stands. What comes from outside is missing (NaN) where it had not been
+close on; until the next one has closed, its value stands. What is from outside is missing (NaN) where it had not been
 published or is too old, and is never filled in.
 """
 

@@ -33,7 +33,8 @@ class BadModel(ValueError):
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a model comes from, as the training flow knows it. Times are UTC; `data_*` tell of the bars trained on, and
-    `levels` of their close and volume (core.domain.drift)."""
+    `levels` of their close and volume (core.domain.drift); `missing`: of each input from outside, the stretches for
+    which nothing was known of it."""
 
     symbol: str
     timeframe: str
@@ -47,6 +48,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     metrics: Metrics = {}
     warnings: tuple[str, ...] = ()
     levels: dict[str, tuple[float, float]] = {}
+    missing: dict[str, tuple[tuple[datetime, datetime], ...]] = {}
 
 
 class Stacking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,10 +6,13 @@ from core.domain.proof.findings import Finding, Part, Proof, Shuffled, proof
 from core.domain.proof.learning import labels, purged, shuffled
 from core.domain.proof.points import Sources, points, spread
 from core.domain.proof.rows import Compute, Subject, features
-from core.domain.proof.strategy import decisions
+from core.domain.proof.strategy import DecideOn, decisions
+from core.domain.splits import Bar as Ends
 
 __all__ = [
     "Compute",
+    "DecideOn",
+    "Ends",
     "Finding",
     "Part",
     "Proof",

@@ -96,6 +96,11 @@ def features(subject: Subject, bars: Bars, sources: Sources, count: int = 60, wh
     """
     if len(bars) <= subject.lookback + 1:
         raise ValueError(f"{len(bars)} bars are too few: these features look back {subject.lookback}")
+    with np.errstate(all="ignore"):  # NaN is among what is put in
+        return _features(subject, bars, sources, count, whole, seed)
+
+
+def _features(subject: Subject, bars: Bars, sources: Sources, count: int, whole: int, seed: int) -> Part:
     seen, rng = Seen(bars), np.random.default_rng(seed)
     base = subject.compute(bars, sources)
     steady = unsteady(subject, bars, sources, base, seen)

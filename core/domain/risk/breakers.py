@@ -189,10 +189,12 @@ def _falls(marks: Marks, limits: Policy | Limits, now: datetime, scope: Scope) -
 def _losses(results: Sequence[Result], policy: Policy, now: datetime) -> Iterator[Trip]:
     """`losses` results in a row that lost, whatever came after them (freqtrade's MaxDrawdown and StoplossGuard are kin:
     they count, and this one counts a streak)."""
+    if not policy.losses or sum(result.lost for result in results) < policy.losses:
+        return
     run, first = 0, _first(results, policy.losses_hours, now)
     for index, result in enumerate(results):
         run = run + 1 if result.lost else 0
-        if index >= first and 0 < policy.losses <= run:
+        if index >= first and policy.losses <= run:
             detail = f"{run} results in a row lost; the limit is {policy.losses}"
             yield _after(result, "losses", policy.losses_level, policy.losses_hours, detail)
 
@@ -235,10 +237,12 @@ def _low_profit(results: Sequence[Result], policy: Policy, now: datetime) -> Ite
 
 def _slippage(facts: Facts, policy: Policy) -> Iterator[Trip]:
     """The mean of `slippage_fills` fills in a row (Perold, The implementation shortfall, 1988)."""
-    count = policy.slippage_fills
+    count, half = policy.slippage_fills, policy.slippage / 2
+    if not half or all(slipped <= half for slipped in facts.slippages):  # far from it, by any rounding; NaN is not
+        return
     for end in range(count, len(facts.slippages) + 1):
         mean = _mean(facts.slippages[end - count : end])
-        if policy.slippage > 0 and not mean <= policy.slippage:  # NaN is too much
+        if not mean <= policy.slippage:  # NaN is too much
             detail = f"{count} fills slipped by {_percent(mean)} on average; the limit is {_percent(policy.slippage)}"
             yield Trip(breaker="slippage", level=policy.slippage_level, since=facts.now, detail=detail)
             return
