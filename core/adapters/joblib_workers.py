@@ -110,7 +110,7 @@ def _connected(address: str, patience_s: float) -> Iterator[Any]:
     except ImportError:
         raise Unavailable("a cluster takes Dask, which is not installed: pip install dask distributed") from None
     try:
-        client = Client(address, timeout=patience_s, set_as_default=False)
+        client = Client(address, timeout=patience_s, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise Unavailable(
             f"the cluster at {address} does not answer ({error}): check the address, and that its scheduler runs"

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import statistics
 from argparse import Namespace
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from core.cli import Failed, WrongUse
-from core.cli.operate import Answer, chosen, opened
+from core.cli.ground import asked
+from core.cli.operate import Answer, opened
 from core.cli.research import progress
-from core.domain.bars import Bars, bar_before, close_time, moment
+from core.domain.backtest import Result
+from core.domain.bars import Bars, close_time
 from core.domain.daily import Daily
 from core.domain.evidence import track
 from core.domain.evidence.figures import figures
 from core.domain.features import REGISTRY
 from core.domain.forecast import BadModel, Model, load
+from core.domain.outside import Outside
+from core.domain.proof import Proof
 from core.domain.state import Book
 from core.flows.backtest import (
     Forecasts,
@@ -35,41 +38,81 @@ from core.flows.backtest import (
     trade,
 )
 from core.flows.serving import fetch, live_model, pointer_key, version_of
-from core.flows.trials import digest, note, tried
+from core.flows.trials import Trials, digest, note, tried
 from core.ports import Document, Missing
 from core.wiring import App
 
 
 def backtest(arguments: Namespace) -> Answer:
     app = opened(arguments)
-    book = _one(app, arguments)
-    bars = _bars(app, book, arguments)
-    ground_ = ground(book, bars, _vix(app, book, arguments, bars))
+    ground_ = asked(app, arguments)
     forecasts = since(_forecasts(app, ground_, arguments), ground_, arguments.since)
     ran = Ran(ground_, forecasts, trade(ground_, forecasts, app.settings.research.resume_hours))
     if not ran.result.bars:
-        raise Failed(f"{len(bars)} bars leave none to trade on: {forecasts.need} come before the first")
-    said = _summary(ran)
+        raise Failed(f"{len(ground_.bars)} bars leave none to trade on: {forecasts.need} come before the first")
+    proof = proved(app, ground_, forecasts, arguments) if arguments.prove else None
     if arguments.quick:
-        return said, _told(said)
-    return _weighed(app, ran, said, arguments)
+        said = summary(ran) | shown(proof)
+        return said, told(said)
+    return weighed(app, ran, arguments, proof)
 
 
-def _weighed(app: App, ran: Ran, said: Document, arguments: Namespace) -> Answer:
-    """With evidence and report; the run is noted as a trial before it is judged by their number."""
+def weighed(
+    app: App, ran: Ran, arguments: Namespace, proof: Proof | None = None, trials: Trials | None = None
+) -> Answer:
+    """With evidence and report; the run is noted as a trial before it is judged by their number (`trials`: by that)."""
     from core.cli.study import study
     from core.report import write
 
-    book, tried_ = ran.ground.book, digest(ran.ground.book, ran.forecasts.kind, ran.forecasts.told, said["data"])
-    note(app.results, book, tried_, sharpe(ran))
-    sharpes = list(tried(app.results, book).values())
-    variance = statistics.variance(sharpes) if len(sharpes) > 1 else None
-    evidence = sure(ran, app.settings.research, len(sharpes), variance)
-    folder = arguments.out or Path(app.settings.research.path) / "runs" / f"{book.id}-{tried_[:12]}"
-    write(folder, study(ran, evidence, _provenance(ran, said, len(sharpes), tried_)))
-    said |= {"verdict": evidence.verdict, "edge": evidence.edge, "trials": len(sharpes), "report": str(folder)}
-    said["evidence"] = msgspec.to_builtins(evidence)
-    return said, _told(said)
+    said = summary(ran)
+    book, run = ran.ground.book, digest(ran.ground.book, ran.forecasts.kind, ran.forecasts.told, said["data"])
+    note(app.results, book, run, sharpe(ran))
+    trials = trials or tried(app.results, book)
+    evidence = sure(ran, app.settings.research, trials.number, trials.variance)
+    folder = arguments.out or Path(app.settings.research.path) / "runs" / f"{book.id}-{run[:12]}"
+    write(folder, study(ran, evidence, _provenance(ran, said, trials.number, run), proof))
+    said |= {"verdict": evidence.verdict, "edge": evidence.edge, "trials": trials.number, "report": str(folder)}
+    said |= {"evidence": _plain(evidence)} | shown(proof)
+    return said, told(said)
+
+
+def proved(app: App, ground_: Ground, forecasts: Forecasts, arguments: Namespace) -> Proof:
+    """--prove: of features, labels, training and, where the forecasts need no training on the way, decisions."""
+    from core.flows.prove import prove
+
+    research, book = app.settings.research, ground_.book
+
+    def run(bars: Bars, daily: Daily, outside: Outside) -> Result:
+        cut = ground(book, bars, daily, outside)
+        again = _forecasts(app, cut, arguments)
+        return trade(cut, replace(again, first=again.need - 1), research.resume_hours)
+
+    try:
+        with progress(arguments.json) as show:
+            return prove(
+                book, ground_.bars, ground_.daily, app.settings.training.learning(), ground_.outside,
+                None if forecasts.kind == "walk" else run, research.train_days, research.test_days,
+                progress=lambda share: show("proofs", share),
+            )  # fmt: skip
+    except ValueError as failure:
+        raise Failed(f"--prove: {failure}") from None
+
+
+def shown(proof: Proof | None) -> Document:
+    return {} if proof is None else {"proof": _plain(proof) | {"clean": proof.clean}}
+
+
+def compare(arguments: Namespace) -> Answer:
+    from core.report import compare as page
+    from core.report import read
+
+    try:
+        text = page([read(run) for run in arguments.runs])
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(text)
+    except (OSError, ValueError) as failure:
+        raise Failed(str(failure)) from None
+    return {"comparison": str(arguments.out)}, f"The comparison is in {arguments.out}"
 
 
 def _provenance(ran: Ran, said: Document, trials: int, tried_: str) -> dict[str, str]:
@@ -81,42 +124,6 @@ def _provenance(ran: Ran, said: Document, trials: int, tried_: str) -> dict[str,
         "trials on this market": str(trials),
         "run": tried_[:12],
     }
-
-
-def _one(app: App, arguments: Namespace) -> Book:
-    books = chosen(app, arguments)
-    if len(books) > 1:
-        raise WrongUse(f"--book says which: the settings have {', '.join(book.id for book in books)}")
-    return books[0]
-
-
-def _bars(app: App, book: Book, arguments: Namespace) -> Bars:
-    """The believable bars of --bars, or the market's past; up to --to."""
-    if arguments.bars is not None:
-        from core.adapters.files_market import FilesMarket
-
-        bars = FilesMarket(arguments.bars, book.timeframe).cleaned.bars
-    else:
-        from core.flows.history import past
-
-        until = close_time(bar_before(app.clock.now(), book.timeframe), book.timeframe)
-        first = until - timedelta(days=app.settings.training.history_days)
-        with progress(arguments.json) as show:
-            bars = past(app.world(book.id), book.timeframe, first, until, lambda share: show("history", share))
-    if arguments.until is not None:
-        bars = bars.between(moment(bars.time[0]), arguments.until)
-    return bars
-
-
-def _vix(app: App, book: Book, arguments: Namespace, bars: Bars) -> Daily:
-    from core.flows.vix import daily_history
-
-    until = close_time(moment(bars.time[-1]), book.timeframe)
-    if arguments.vix is not None:
-        from core.adapters.file_vix import FileVix
-
-        return FileVix(arguments.vix).history(until)
-    return daily_history(app.world(book.id).vix, until)
 
 
 def _forecasts(app: App, ground_: Ground, arguments: Namespace) -> Forecasts:
@@ -153,7 +160,7 @@ def _stored(app: App, book: Book, version: str | None) -> Model | str:
     return found if isinstance(found, Model) else found[1]
 
 
-def _summary(ran: Ran) -> Document:
+def summary(ran: Ran) -> Document:
     book, bars, result = ran.ground.book, ran.ground.bars, ran.result
     first, last = result.bars[0], close_time(result.bars[-1], book.timeframe)
     return {
@@ -176,13 +183,15 @@ def _plain(trade: Any) -> Document:
     return plain
 
 
-def _told(said: Document) -> str:
+def told(said: Document) -> str:
     run = said["figures"]
     lines = [
         f"{said['book']}, {said['bars']} bars, {said['from']} to {said['to']}; {said['forecasts']['said']}",
         f"{run['trades']} trades, return {run['total_return']:+.2%}, Sharpe ratio {_ratio(run['sharpe_ratio'])}, "
         f"largest drawdown {run['max_drawdown']:.2%}, costs {run['costs']:,.2f}, equity {said['equity']['last']:,.2f}",
     ]
+    if "proof" in said:
+        lines.append(said["proof"]["summary"])
     if "verdict" in said:
         lines += [said["verdict"], f"The report is in {said['report']}/report.html"]
     return "\n".join(lines)

@@ -6,7 +6,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace as with_
 
 from core.cli.operate import Answer, chosen, each, opened, several, when
 from core.domain.bars import bar_before, close_time, moment, unbroken
@@ -55,11 +58,14 @@ def train(arguments: Namespace) -> Answer:
     from core.flows.train import train as flow
 
     app = opened(arguments)
-    at = when(app, arguments)
+    at, plan = when(app, arguments), app.plan()
+    if arguments.model:
+        plan = replace(plan, training=with_(plan.training, model=arguments.model))
+    plan = replace(plan, challenger=arguments.challenger, judge_only=arguments.judge)
 
     def one(book: Book) -> Document:
         with progress(arguments.json) as show:
-            return flow(app.world(book.id), book, app.plan(), at, show)
+            return flow(app.world(book.id), book, plan, at, show)
 
     answers = each(chosen(app, arguments), one)
     return several(answers), "\n".join(_told(said) for said in answers)

@@ -12,6 +12,7 @@ from core.domain import metrics
 from core.domain.bars import Floats, seconds
 from core.domain.evidence import Evidence, Interval, Part, Rerun
 from core.domain.features import CONTEXT, SETS
+from core.domain.proof import Proof
 from core.domain.risk import threshold
 from core.domain.splits import Rows
 from core.domain.walk import Walked
@@ -24,7 +25,7 @@ SHOWN = 15  # features whose importance is drawn
 NAMES = {"costs_0": "no costs", "costs_2": "costs doubled", "costs_3": "costs trebled", "delay_1": "one bar late"}
 
 
-def study(ran: Ran, sure: Evidence, provenance: dict[str, str]) -> told.Study:
+def study(ran: Ran, sure: Evidence, provenance: dict[str, str], proof: Proof | None = None) -> told.Study:
     """Everything that the report shows of a run."""
     ground, book = ran.ground, ran.ground.book
     rows = ran.rows
@@ -54,6 +55,7 @@ def study(ran: Ran, sure: Evidence, provenance: dict[str, str]) -> told.Study:
         sensitivity=_sensitivity(sure),
         capacity=_capacity(sure),
         reasons=Counter(decision.reason for decision in ran.result.decisions).most_common(),
+        proofs=_proofs(proof),
         provenance=list(provenance.items()),
         settings=_settings(book),
     )
@@ -90,7 +92,7 @@ def _course(ran: Ran, rows: Rows) -> told.Course:
     capital = float(ground.book.policy.capital)
     return told.Course(
         time=ground.bars.time[rows].tolist(),
-        equity=[float(equity) for equity in result.equity],
+        equity=result.worth.tolist(),
         price=price.tolist(),
         hold=(capital * price / price[0]).tolist(),
         probability=ran.forecasts.p_up[rows].tolist(),
@@ -222,6 +224,13 @@ def _capacity(sure: Evidence) -> told.Table | None:
         rows=[told.Row(label=label, values=[value]) for label, value in rows],
         note=f"A share of {found.share:.0%} of the bar's volume; impact grows with the square root of the order.",
     )
+
+
+def _proofs(proof: Proof | None) -> list[told.Proof]:
+    if proof is None:
+        return []
+    leaks = [told.Proof(name=found.name, passed=False, detail=found.said) for found in proof.findings]
+    return [told.Proof(name="leaks", passed=proof.clean, detail=proof.summary), *leaks]
 
 
 def _settings(book: object) -> dict[str, str]:

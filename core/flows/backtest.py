@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from dataclasses import replace as changed
+from dataclasses import replace as with_
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
@@ -21,8 +21,9 @@ from core.domain.bars import Bars, Floats, epoch, moment
 from core.domain.daily import Daily
 from core.domain.evidence import Charges, Evidence, track, weigh
 from core.domain.evidence.figures import ratios
-from core.domain.features import CONTEXT, REGISTRY, SETS, compute, feature_set
+from core.domain.features import CONTEXT, REGISTRY, SETS, FeatureSet, compute, feature_set
 from core.domain.forecast import Model
+from core.domain.outside import NOTHING, Outside
 from core.domain.risk import regime
 from core.domain.state import Book
 from core.flows.serving import Problem, mismatched, unusable
@@ -52,17 +53,21 @@ class Research(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ground:
-    """What a book is tested on: its bars, the VIX, and one row of CONTEXT for each bar, (n, 13)."""
+    """What a book is tested on: its bars, the VIX, what else is known, and one row of CONTEXT for each bar, (n, 13)."""
 
     book: Book
     bars: Bars
     daily: Daily
+    outside: Outside
     context: Floats
 
-    def rows(self, *names: str) -> Floats:
-        """The named features of every bar, (n, len(names))."""
-        wanted = feature_set("asked", *names)
-        return compute(wanted, self.bars, self.book.timeframe, self.daily, self.book.vix_max_age_s)
+    def rows(self, features: FeatureSet) -> Floats:
+        """The features of every bar, (n, k)."""
+        return compute(features, self.bars, self.book.timeframe, self.daily, self.book.vix_max_age_s, self.outside)
+
+    def before(self, end: int) -> Ground:
+        """The same, as if nothing had come after the first `end` bars."""
+        return with_(self, bars=self.bars[:end], context=self.context[:end])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,24 +95,25 @@ class Ran:
 
     @property
     def rows(self) -> NDArray[np.intp]:
-        return np.flatnonzero(np.isin(self.ground.bars.time, [epoch(bar) for bar in self.result.bars]))
+        return np.searchsorted(self.ground.bars.time, self.result.time)
 
 
-def ground(book: Book, bars: Bars, daily: Daily) -> Ground:
-    return Ground(book, bars, daily, compute(CONTEXT, bars, book.timeframe, daily, book.vix_max_age_s))
+def ground(book: Book, bars: Bars, daily: Daily, outside: Outside = NOTHING) -> Ground:
+    context = compute(CONTEXT, bars, book.timeframe, daily, book.vix_max_age_s)
+    return Ground(book, bars, daily, outside, context)
 
 
 def by_signal(ground: Ground, name: str) -> Forecasts:
     """As if it were certain that the price goes the way of a feature's sign. Raises KeyError for an unknown one."""
-    value, need = ground.rows(name)[:, 0], max(CONTEXT.lookback, REGISTRY[name].lookback)
+    value, need = ground.rows(feature_set(name, name))[:, 0], max(CONTEXT.lookback, REGISTRY[name].lookback)
     p_up = np.where(np.isnan(value), np.nan, np.where(value > 0, 1.0, 0.0))
     return Forecasts(p_up, need, need - 1, "signal", f"up where {name} is above 0, down elsewhere")
 
 
 def by_model(ground: Ground, model: Model, version: str) -> Forecasts:
     """What a stored model says, as a tick would ask it; from the first bar on that it has not learnt from."""
-    book, bars, features = ground.book, ground.bars, SETS[ground.book.features]
-    rows = compute(features, bars, book.timeframe, ground.daily, book.vix_max_age_s)
+    bars, features = ground.bars, SETS[ground.book.features]
+    rows = ground.rows(features)
     usable = model.usable(rows)
     p_up = np.full(len(bars), np.nan)
     p_up[usable] = model.predict(rows[usable])
@@ -134,12 +140,14 @@ def by_walk(
 ) -> Forecasts:
     """What models say that are trained every `test_days` on the `train_days` before. Raises ValueError: too few bars,
     Unavailable: the workers cannot be reached."""
-    from core.flows.walk import walk
+    from core.domain.labels import direction
+    from core.flows.walk import forward
 
-    book, features = ground.book, SETS[ground.book.features]
-    walked = walk(
-        ground.bars, book.timeframe, features, ground.daily, training, workers, store,
-        research.train_days, research.test_days, progress, book.vix_max_age_s,
+    bars, features = ground.bars, SETS[ground.book.features]
+    labels, ends = direction(bars, training.horizon, training.cost)
+    walked = forward(
+        bars.time, ground.rows(features), labels, ends, training, workers, store,
+        research.train_days, research.test_days, progress,
     )  # fmt: skip
     need = max(features.lookback, CONTEXT.lookback)
     first = max(int(walked.steps[0].window.foresee[0]), need - 1)
@@ -174,7 +182,7 @@ def costing(ground: Ground, times: int) -> Ground:
             costs, slippage_bps=costs.slippage_bps * factor, stop_slippage_bps=costs.stop_slippage_bps * factor
         ),
     )
-    return Ground(dearer, ground.bars, ground.daily, ground.context)
+    return with_(ground, book=dearer)
 
 
 def since(forecasts: Forecasts, ground: Ground, first: datetime | None) -> Forecasts:
@@ -182,7 +190,7 @@ def since(forecasts: Forecasts, ground: Ground, first: datetime | None) -> Forec
     if first is None:
         return forecasts
     index = max(forecasts.first, int(np.searchsorted(ground.bars.time, epoch(first))))
-    return changed(forecasts, first=index)
+    return with_(forecasts, first=index)
 
 
 def sharpe(ran: Ran) -> float:

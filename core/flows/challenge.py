@@ -45,6 +45,15 @@ def key(book: str) -> str:
     return f"challengers/{book}"
 
 
+def entry_of(pointer: Document | None) -> Document | None:
+    """What the pointer says of a challenger; None when there is none, or nonsense."""
+    entry = (pointer or {}).get("challenger")
+    sound = (
+        isinstance(entry, dict) and isinstance(entry.get("since"), datetime) and isinstance(entry.get("version"), str)
+    )
+    return entry if sound else None
+
+
 # -- a bar
 
 
@@ -62,7 +71,10 @@ def shadow(run: Tick, book: Book, pointer: Versioned, seen: Seen) -> None:
 
 
 def _shadow(run: Tick, book: Book, pointer: Versioned, seen: Seen) -> None:
-    world, entry = run.world, (pointer.data or {})["challenger"]
+    world, entry = run.world, entry_of(pointer.data)
+    if entry is None:
+        log.warning("models/%s names a challenger that cannot be understood", book.id)
+        return
     stored = world.state.read([key(book.id)])[key(book.id)]
     known = _known(stored.data, entry) or began(book, entry["since"], run.bar)
     if known.bar is not None and known.bar >= run.bar:
@@ -107,8 +119,8 @@ def decided(world: World, book: Book, terms: Terms, at: datetime) -> tuple[Verdi
         names = [pointer_key(book.id), key(book.id)]
         found = world.state.read(names)
         pointer, stored = found[names[0]], found[names[1]]
-        entry = (pointer.data or {}).get("challenger")
-        if not entry:
+        entry = entry_of(pointer.data)
+        if entry is None:
             return None
         known = _known(stored.data, entry) or began(book, entry["since"], bar_before(at, book.timeframe))
         said = verdict(known, terms)

@@ -69,8 +69,7 @@ class Search:
         return f"{ground.book.id}-{asked[:12]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """The best trial. `worth`: mean of the folds' Sharpe ratios less its standard error; `finished` of `trials` ran to
     their end, the others were given up on the way; `variance`: of the Sharpe ratios of those that finished."""
 
@@ -140,10 +139,8 @@ def _trial(search: Search, trial: Any) -> float:
     import optuna
 
     chosen = _drawn(search, trial)
-    ground = Ground(
-        replace(search.ground.book, policy=policy(search.ground.book.policy, chosen)),
-        search.ground.bars[: search.until], search.ground.daily, search.ground.context[: search.until],
-    )  # fmt: skip
+    book = search.ground.book
+    ground = with_(search.ground, book=replace(book, policy=policy(book.policy, chosen)))
     forecasts = search.forecasts[str(chosen["forecasts"])]
     made: list[float] = []
     for step, (first, end) in enumerate(folds(forecasts.first, search.until)):
@@ -188,7 +185,7 @@ def worth(sharpes: Sequence[float]) -> float:
 
 
 def _sharpe(ground: Ground, forecasts: Forecasts, first: int, end: int, resume_hours: float) -> float:
-    part = Ground(ground.book, ground.bars[:end], ground.daily, ground.context[:end])
+    part = ground.before(end)
     cut = with_(forecasts, p_up=forecasts.p_up[:end], first=first)
     made = track(trade(part, cut, resume_hours), part.bars, part.book.timeframe)
     return ratios(made.returns, 0.0, made.bars_per_year)[0] or 0.0
@@ -209,15 +206,15 @@ def _found(study: Any) -> Found:
     )
 
 
-def opened(store: ModelStore, search: Search) -> int:
-    """How often the untouched days of this market have been opened, this time included; it is written down first."""
-    book, bars = search.ground.book, search.ground.bars
-    since = int(bars.time[search.until]) if search.until < len(bars) else 0
+def opened(store: ModelStore, whole: Ground, search: Search) -> int:
+    """How often the days after `search.until` of `whole`, or some of them, have been opened, this time included; it is
+    written down first."""
+    book, bars = whole.book, whole.bars
+    first, last = int(bars.time[min(search.until, len(bars) - 1)]), int(bars.time[-1])
     name = f"untouched/{book.symbol.replace('/', '-').replace(':', '-').lower()}-{book.timeframe}"
     try:
-        known: list[list[int | str]] = msgspec.json.decode(store.get(name))
+        known: list[tuple[int, int]] = msgspec.json.decode(store.get(name), type=list[tuple[int, int]])
     except Missing:
         known = []
-    known = [*known, [since, search.name()]]
-    store.put(name, msgspec.json.encode(known))
-    return sum(int(begun) <= int(bars.time[-1]) for begun, _ in known)
+    store.put(name, msgspec.json.encode([*known, (first, last)]))
+    return 1 + sum(since <= last and first <= until for since, until in known)

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from core.domain import proof as p
 from core.domain.backtest import Result
@@ -25,7 +26,7 @@ from core.domain.walk import learn, stitched, windows
 
 Run = Callable[[Bars, Daily, Outside], Result]
 Progress = Callable[[float], None]
-SMALL: Final = {"trees": 40, "learning_rate": 0.1, "forest_trees": 30}  # as good as any at seeing what leaks
+SMALL: Final = {"trees": 20, "learning_rate": 0.2, "forest_trees": 20}  # as good as any at seeing what leaks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +39,9 @@ class Effort:
     cuts: int = 6
     decided: int = 4
     stretch: int = 1000
-    runs: int = 10
+    runs: int = 19
     block_days: int = 10
-    judged_days: int = 360
+    judged_days: int = 240
     seed: int = 1
 
 
@@ -125,9 +126,9 @@ def _named(features: Mapping[str, Feature]) -> FeatureSet:
     return FeatureSet("proved", tuple(features.values()))
 
 
-def _usable(values: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    whole: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~np.isnan(values).all(axis=1)
-    return whole & ~np.isinf(values).any(axis=1)
+def _usable(values: Floats) -> NDArray[np.bool_]:
+    usable: NDArray[np.bool_] = ~np.isnan(values).all(axis=1) & ~np.isinf(values).any(axis=1)
+    return usable
 
 
 def _shuffled(
@@ -139,7 +140,7 @@ def _shuffled(
     small = replace(training, **{name: min(getattr(training, name), most) for name, most in SMALL.items()})
     small = replace(small, learning_rate=SMALL["learning_rate"], threads=1)
     usable = _usable(values)
-    judged = max(1, effort.judged_days // 4)
+    judged = max(1, effort.judged_days // 2)
 
     def refit(labels: Floats) -> Floats:
         found = windows(time, usable, labels, ends, small, train_days, judged)

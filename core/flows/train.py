@@ -28,7 +28,7 @@ from core.domain.labels import direction
 from core.domain.splits import hold_out
 from core.domain.state import Book
 from core.flows import outside
-from core.flows.challenge import decided
+from core.flows.challenge import decided, entry_of
 from core.flows.history import past
 from core.flows.outbox import model_alert
 from core.flows.serving import folder, pointer_key, version_of
@@ -206,19 +206,19 @@ def _publish(world: World, book: Book, plan: Plan, before: Versioned, artefact: 
 def _live(old: Document, entry: Document, plan: Plan, meta: Meta) -> Document:
     """The pointer with a new live model; a challenger stays on trial, and the recipe is kept while it is followed."""
     same = old.get("version") == entry["version"]
-    followed = ("challenger", "recipe", "evidence") if plan.follow else ("challenger",)
+    kept = [*(["challenger"] if entry_of(old) else []), *(["recipe", "evidence"] if plan.follow else [])]
     return {
         **entry,
         "previous": old.get("previous") if same else old.get("version"),
         "promoted_at": meta.created,
         "warnings": list(meta.warnings),
-        **{name: old[name] for name in followed if name in old},
+        **{name: old[name] for name in kept if name in old},
     }
 
 
 def _beside(old: Document, entry: Document, plan: Plan, meta: Meta) -> Document:
     """The pointer with a challenger. One of the same settings takes over the trial of the one before it."""
-    recipe, now = msgspec.to_builtins(plan.training), old.get("challenger") or {}
+    recipe, now = msgspec.to_builtins(plan.training), entry_of(old) or {}
     since = now["since"] if now.get("recipe") == recipe else meta.created
     return {**old, "challenger": {**entry, "recipe": recipe, "since": since}}
 

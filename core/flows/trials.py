@@ -4,7 +4,8 @@ the deflated Sharpe ratio asks how many there were (Bailey and López de Prado, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import statistics
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,15 +13,22 @@ from core.domain.state import Book
 from core.ports import ModelStore
 
 
+class Trials(NamedTuple):
+    """How many there were, and the variance of their yearly Sharpe ratios; None: not known."""
+
+    number: int
+    variance: float | None
+
+
 def note(store: ModelStore, book: Book, tried: str, sharpe: float) -> None:
     """Remembers that `tried` (a digest of all that was chosen) made `sharpe` (a year's). The same one counts once."""
     store.put(_folder(book) + tried, msgspec.json.encode({"sharpe": sharpe}))
 
 
-def tried(store: ModelStore, book: Book) -> Mapping[str, float]:
-    """The Sharpe ratio of everything that was ever tried on this book's market, by digest."""
-    names = store.names(_folder(book))
-    return {name.rpartition("/")[2]: msgspec.json.decode(store.get(name))["sharpe"] for name in names}
+def tried(store: ModelStore, book: Book) -> Trials:
+    """Everything that was ever tried on this book's market."""
+    sharpes = [msgspec.json.decode(store.get(name))["sharpe"] for name in store.names(_folder(book))]
+    return Trials(len(sharpes), statistics.variance(sharpes) if len(sharpes) > 1 else None)
 
 
 def digest(*chosen: object) -> str:

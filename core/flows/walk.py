@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from core.domain.bars import Bars, Floats, Times
 from core.domain.daily import Daily
@@ -80,7 +81,8 @@ def forward(
 ) -> Walked:
     """`walk` over features (n, k) that are at hand, with labels and their ends as labels.direction gives them."""
     with np.errstate(over="ignore", invalid="ignore"):
-        usable = ~np.isnan(values).all(axis=1) & ~np.isinf(values.astype(np.float32)).any(axis=1)
+        endless = np.isinf(values.astype(np.float32)).any(axis=1)
+    usable: NDArray[np.bool_] = ~(np.isnan(values).all(axis=1) | endless)
     training = msgspec.structs.replace(training, threads=1)  # the windows share the cores, and the last bit is the same
     found = windows(time, usable, labels, ends, training, train_days, test_days)
     if not found:

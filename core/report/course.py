@@ -13,6 +13,7 @@ from core.report.study import COLUMNS, Course, Span, Study
 
 CLOSE_TRADES = 60  # as many as a close look marks one by one
 CLOSE_BARS = 3000
+CROWD = 800
 LANE = 306  # where the strip of positions begins, below the price
 
 
@@ -80,13 +81,15 @@ def _price(study: Study, data: Columns, axis: Axis) -> Chart:
     paid = [float(price) for trade in trades for price in (trade.entry, trade.exit) if price is not None]
     scale = Scale.of_equity([data["price"], np.array([price for price in paid if price > 0])], 300)
     decimals = decimals_for(float(np.nanmax(data["price"], initial=0.0)))
+    crowded = len(trades) > CROWD  # then the price lies above the marks, or nobody would see it
+    dots = _dots(trades, axis, scale)
     return Chart(
         key="price",
         title=f"Price{f', {study.currency}' if study.currency else ''}"
         + (f", and {len(trades):,} trade{'s' if len(trades) > 1 else ''}" if trades else ""),
         scale=scale,
         lines=[Line("price", "Close", "price", data["price"], decimals)],
-        paths=[("price", stroke(axis, data["price"], scale)), *_dots(trades, axis, scale)],
+        paths=[*(dots if crowded else ()), ("price", stroke(axis, data["price"], scale)), *(() if crowded else dots)],
         ticks=scale.ticks(),
         symbols=[("tick-long", "long"), ("tick-short", "short"), ("tick-exit", "exit"), ("tick-stop", "stop")]
         if trades
@@ -111,7 +114,7 @@ def _dots(trades: Sequence[Trade], axis: Axis, scale: Scale) -> list[tuple[str, 
         x2 = axis.share(trade.closed.timestamp() if trade.closed else axis.end) * 10
         long = trade.side == "long"
         top = LANE if long else LANE + 5
-        paths.setdefault(f"lane {trade.side}", []).append(f"M{x:g} {top}H{max(x2, x + 0.3):g}v4H{x:g}z")
+        paths.setdefault(f"lane {trade.side}", []).append(f"M{x:g} {top}H{max(x2, x + 0.5):g}v4H{x:g}z")
         if _on(scale, float(trade.entry)):
             y = scale(float(trade.entry))
             paths.setdefault(f"tick-{trade.side}", []).append(f"M{x:g} {y + (3 if long else -3):g}v{6 if long else -6}")
@@ -164,7 +167,7 @@ def _vix(regimes: Sequence[Span], data: Columns, axis: Axis) -> Chart:
         lines=[Line("vix", "VIX", "vix", data["vix"], 2)],
         paths=[*[(look, path) for look, path in shades if path], ("vix", stroke(axis, data["vix"], scale))],
         ticks=scale.ticks(),
-        symbols=[(f"shade s{min(i, 5)}", name) for i, name in enumerate(names)],
+        symbols=[(f"shade s{min(i, 5)}", name.replace("_", " ")) for i, name in enumerate(names)],
     )
 
 

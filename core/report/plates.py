@@ -11,12 +11,13 @@ import numpy as np
 from core.report.charts import drawdown
 from core.report.course import columns, known
 from core.report.pictures import months, usual, wilson
-from core.report.scales import BUCKETS, MONTHS, WIDE, thin
+from core.report.scales import BUCKETS, MONTHS, WIDE, log_ticks, thin
 from core.report.study import Course, Study
 
 BLUE: Final = "#1d5fd1"
 SOFT: Final = "#8b929b"
 LOSS: Final = "#c8430f"
+WIN: Final = "#00796b"
 GOLD: Final = "#8a6a00"
 STYLE: Final = {
     "font.family": "DejaVu Sans",
@@ -72,12 +73,12 @@ def _equity(figure: Any, study: Study) -> None:
             upper.plot(time[kept], data[name][kept], color=colour, lw=width, label=label)
     values = np.concatenate([column[np.isfinite(column)] for column in (data["equity"], data["hold"], low, high)])
     if values.min() > 0 and values.max() > WIDE * values.min():
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+        from matplotlib.ticker import NullLocator
 
         upper.set_yscale("log")
-        upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        upper.yaxis.set_minor_formatter(NullFormatter())
+        upper.yaxis.set_minor_locator(NullLocator())
+        ticks = log_ticks(float(values.min()), float(values.max()))
+        upper.set_yticks(ticks, [f"{tick:,.10g}" for tick in ticks])
     upper.set_title(_title(study), loc="left", fontweight="bold")
     upper.set_ylabel(f"Equity, {study.currency}" if study.currency else "Equity")
     upper.legend(frameon=False, loc="upper left")
@@ -89,11 +90,14 @@ def _equity(figure: Any, study: Study) -> None:
 
 
 def _months(figure: Any, study: Study) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
     years = months(study.course) if study.course else []
     table = np.array([[np.nan if v is None else v for v in year.months] for year in years], np.float64)
     axes = figure.subplots()
     most = usual(years) or 0.01
-    axes.imshow(table, cmap="PuOr", vmin=-most * 1.6, vmax=most * 1.6, aspect="auto")
+    colours = LinearSegmentedColormap.from_list("heat", [LOSS, "white", WIN])
+    axes.imshow(np.clip(table, -most, most), cmap=colours, vmin=-most * 1.5, vmax=most * 1.5, aspect="auto")
     for row, column in np.argwhere(np.isfinite(table)).tolist():
         axes.text(column, row, f"{table[row, column] * 100:+.1f}", ha="center", va="center")
     axes.set_xticks(range(12), MONTHS)
@@ -112,7 +116,7 @@ def _calibration(figure: Any, study: Study) -> None:
     predicted, happened = (np.array([getattr(each, name) for each in bins]) for name in ("predicted", "happened"))
     ends = np.array([wilson(each.happened, each.count) for each in bins])
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    low, high = min(predicted.min(), happened.min()), max(predicted.max(), happened.max())
+    low, high = predicted.min() - 0.005, predicted.max() + 0.005
     axes.plot([low, high], [low, high], color=SOFT, ls="--", lw=1, label="perfect")
     axes.errorbar(
         predicted,
@@ -128,8 +132,6 @@ def _calibration(figure: Any, study: Study) -> None:
     axes.set_title(f"Calibration: {_title(study)}", loc="left", fontweight="bold")
     axes.set_ylabel("How often the price rose")
     axes.legend(frameon=False)
-    below.bar(
-        predicted, [each.count for each in bins], width=(high - low) / max(len(bins), 1) * 0.6, color=BLUE, alpha=0.5
-    )
+    below.bar(predicted, [each.count for each in bins], width=(high - low) / 60, color=BLUE, alpha=0.5)
     below.set_xlabel("Forecast p(up)")
     below.set_ylabel("Forecasts")

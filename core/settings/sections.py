@@ -49,6 +49,24 @@ class Vix(Struct, frozen=True):
     refresh_hours: Annotated[float, Meta(ge=0.0, le=48.0)] = 6.0
 
 
+class OutsideData(Struct, frozen=True, kw_only=True):
+    """[outside]: what full101 alone looks at."""
+
+    other: Symbol | Literal[""] = ""
+    other_path: str = ""
+    dxy: tuple[Literal["yfinance", "file"], ...] = ("yfinance",)
+    us10y: tuple[Literal["fred", "yfinance", "file"], ...] = ("fred", "yfinance")
+    usdjpy: tuple[Literal["yfinance", "file"], ...] = ("yfinance",)
+    fear_greed: tuple[Literal["alternative", "file"], ...] = ("alternative",)
+    funding: tuple[Literal["venue", "file"], ...] = ("venue",)
+    funding_venue: VenueId | Literal[""] = ""
+    funding_symbol: Symbol | Literal[""] = ""
+    path: str = ""
+    max_age_days: Annotated[float, Meta(gt=0.0, le=30.0)] = 4.0
+    fear_greed_max_age_days: Annotated[float, Meta(gt=0.0, le=30.0)] = 2.0
+    funding_max_age_days: Annotated[float, Meta(gt=0.0, le=30.0)] = 1.0
+
+
 class ExchangeMode(Struct, frozen=True):
     mode: Literal["paper", "live"] = "paper"
     margin: bool = True
@@ -56,7 +74,7 @@ class ExchangeMode(Struct, frozen=True):
 
 
 class Features(Struct, frozen=True):
-    set: Literal["core12", "vix53"] = "vix53"
+    set: Literal["core12", "vix53", "full101"] = "vix53"
 
 
 class TrainingPlan(Struct, frozen=True):
@@ -152,6 +170,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     venue: Venue = Venue()
     market: MarketData = MarketData()
     vix: Vix = Vix()
+    outside: OutsideData = OutsideData()
     exchange: ExchangeMode = ExchangeMode()
     paper: Costs = Costs()
     rules: Rules = Rules()

@@ -50,7 +50,8 @@ def address() -> Iterator[str]:
 def workers(request: pytest.FixtureRequest) -> Workers:
     if request.param == "dask":
         return JoblibWorkers(cluster=request.getfixturevalue("address"))
-    return {"in_process": InProcess(), "here": JoblibWorkers(1), "loky": JoblibWorkers(2)}[request.param]
+    made: dict[str, Workers] = {"in_process": InProcess(), "here": JoblibWorkers(1), "loky": JoblibWorkers(2)}
+    return made[request.param]
 
 
 @pytest.fixture(params=["loky", "dask"])

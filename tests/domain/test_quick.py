@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import copy
 import math
-import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -28,7 +28,7 @@ from tests.domain.test_backtest import BOOK, COUNT, EAGER, START, bars_of, calm,
 from tests.policies import PLAIN
 from tests.road import DATA, real
 
-LONG = 300
+LONG = 250
 
 
 @dataclass(frozen=True)
@@ -125,16 +125,12 @@ def book(draw: Random) -> Book:
     return Book(id="btc", symbol="BTC/USDT", policy=policy, rules=rules, costs=costs)
 
 
-def both(seed: int, count: int = LONG) -> tuple[Result, Result]:
+def drawn_run(seed: int, run: Callable[..., Result]) -> Result:
     draw = Random(seed)
-    made, of = market(draw, count), book(draw)
+    made, of = market(draw), book(draw)
     resume = draw.choice([None, timedelta(hours=24), timedelta(hours=0.5)])
     need, first = draw.choice([1, 1, 30]), draw.choice([0, 0, 35])
-    runs = [
-        run(of, made.bars, made.p_up, made.context, need, first, made.missed, resume, made.problems, made.funding)
-        for run in (quick.backtest, fold.backtest)
-    ]
-    return runs[0], runs[1]
+    return run(of, made.bars, made.p_up, made.context, need, first, made.missed, resume, made.problems, made.funding)
 
 
 def same(one: Result, other: Result) -> None:
@@ -154,11 +150,11 @@ def same(one: Result, other: Result) -> None:
 @given(st.integers(0, 2**32))
 @settings(max_examples=25)
 def test_it_gives_what_the_plain_fold_gives(seed: int) -> None:
-    same(*both(seed))
+    same(drawn_run(seed, quick.backtest), drawn_run(seed, fold.backtest))
 
 
 def test_what_is_drawn_has_something_of_everything() -> None:
-    results = [both(seed)[0] for seed in range(6)]
+    results = [drawn_run(seed, quick.backtest) for seed in range(20)]
     decisions = [decision for result in results for decision in result.decisions]
     reasons = {decision.reason for decision in decisions}
     assert {decision.action for decision in decisions} >= {"enter", "exit", "reverse", "hold", "stay_out", "refuse"}
@@ -176,15 +172,13 @@ def test_most_bars_are_passed_over() -> None:
     assert len(parts) < COUNT / 2
 
 
-@pytest.mark.parametrize(
-    "name", ["bars/btcusdt_binance_perp_1h.parquet", "stress/crash_20210519_btcusdt_binance_perp_1h.parquet"]
-)
-def test_it_gives_the_same_on_real_bars(name: str) -> None:
+def test_it_gives_the_same_on_real_bars() -> None:
+    """From April 2021 to June: up, and down by half."""
     from core.adapters.files_market import load
     from core.domain.daily import none
     from core.flows.backtest import by_signal, ground
 
-    bars = load(real(DATA / name), "1h").bars[:2500]
+    bars = load(real(DATA / "bars/btcusdt_binance_perp_1h.parquet"), "1h").bars[4000:5600]
     made = ground(Book(id="btc", symbol="BTC/USDT"), bars, none())
     said = by_signal(made, "ema_cross_20_50")
     runs = [
@@ -195,7 +189,7 @@ def test_it_gives_the_same_on_real_bars(name: str) -> None:
     assert len(runs[0].trades) > 10
 
 
-# -- one by one: what a stretch must not pass over ----------------------------------------------------------------------
+# -- one by one: what a stretch must not pass over -----------------------------------------------------------------
 
 FLAT = (10_000.0, 10_010.0, 9_990.0, 10_000.0)
 
@@ -257,5 +251,4 @@ def test_columns_are_sequences() -> None:
     assert one.equity != other.equity[:-1]
     with pytest.raises(IndexError):
         one.bars[COUNT]
-    again = pickle.loads(pickle.dumps(one))
-    assert list(itertools.islice(again.decisions, 5)) == other.decisions[:5]
+    assert copy.deepcopy(one) == other  # as one that came from another process

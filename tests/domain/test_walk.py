@@ -105,7 +105,7 @@ def test_no_window_learns_from_a_label_that_was_not_known_when_it_began(
     training = Training(leaf_rows=20, horizon=horizon, embargo=embargo)
     foreseen = []
     for window in windows(time, usable, labels, ends, training, train_days, test_days):
-        first = np.searchsorted(time, window.begins)
+        first = int(np.searchsorted(time, window.begins))
         assert (ends[window.learn] < first - embargo).all()
         assert (time[window.learn] >= window.begins - train_days * DAY).all()
         assert usable[window.learn].all() and np.isfinite(labels[window.learn]).all() and usable[window.foresee].all()

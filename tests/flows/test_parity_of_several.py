@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -14,8 +15,10 @@ import pytest
 
 from core.domain.backtest import Result
 from core.domain.backtest.several import Series, several
-from core.domain.bars import Bars, seconds
-from core.domain.decide import Decision
+from core.domain.bars import Bars, Floats, seconds
+from core.domain.daily import from_closes
+from core.domain.decide import Decision, Foresight
+from core.domain.features import CONTEXT, compute
 from core.domain.fills import Costs
 from core.domain.orders import Fill
 from core.domain.risk import Limits
@@ -26,9 +29,10 @@ from core.ports import Document
 from tests.fakes import MemoryState
 from tests.road import Road, drawn, road, small_book
 
-HOURS = 260
-FROM = 1500  # bars that the models know
+HOURS = 200
+FROM = 1500  # the first bar that is traded
 OFF = Limits(positions=0, exposure=0.0, correlated_exposure=0.0, daily_loss=0.0, drawdown=0.0)
+DAILY = from_closes(np.empty(0, np.int64), np.empty(0))
 THIN = Costs(volume_share=Decimal("0.004"), funding_bps=Decimal(3))
 
 
@@ -55,17 +59,36 @@ def book(name: str, timeframe: str = "1h", **policy: Any) -> Book:
     return msgspec.structs.replace(made, id=name, symbol=symbol, timeframe=timeframe, costs=THIN)
 
 
+@cache
+def signals(name: str, bars: Bars, timeframe: str) -> tuple[Floats, Floats]:
+    """(p(up), rows of CONTEXT): a forecast that stands for some hours, and knows nothing."""
+    draw = np.random.default_rng(sum(map(ord, name)))
+    p_up = np.clip(0.5 + np.repeat(draw.normal(0, 0.1, len(bars) // 5 + 1), 5)[: len(bars)], 0.0, 1.0)
+    return p_up, compute(CONTEXT, bars, timeframe, DAILY, 0)
+
+
+@cache
+def markets() -> dict[str, Bars]:
+    """Two by the hour that move together, and one by two hours; in no order of their names."""
+    btc = drawn(FROM + HOURS)
+    slow = by_two_hours(drawn(2 * FROM + HOURS, seed=5))
+    return {"sol": slow, "btc": btc, "eth": beside(btc, drawn(FROM + HOURS, seed=4), 0.8)}
+
+
 def three(limits: Limits, **policy: Any) -> list[Road]:
-    """Two books by the hour, in markets that move together, and one by two hours; in no order of their names."""
-    state, btc = MemoryState(), drawn(FROM + HOURS)
-    eth, slow = beside(btc, drawn(FROM + HOURS, seed=4), 0.8), by_two_hours(drawn(2 * FROM + HOURS, seed=5))
-    roads = [
-        road(book("sol", "2h", **policy), slow, state=state, trained_on=FROM),
-        road(book("btc", **policy), btc, state=state, trained_on=FROM),
-        road(book("eth", **policy), eth, state=state, trained_on=FROM),
-    ]
+    """A book in each market, on one account; the forecasts are drawn, in place of a model's."""
+    state, roads = MemoryState(), []
+    for name, bars in markets().items():
+        made = road(book(name, "2h" if name == "sol" else "1h", **policy), bars, state=state, trained_on=FROM)
+        roads.append(replace(made, world=replace(made.world, foresee=foreseen)))
     books = tuple(made.book for made in roads)
     return [replace(made, world=replace(made.world, books=books, limits=limits)) for made in roads]
+
+
+def foreseen(book: Book, bars: Bars, model: object, daily: object, problem: tuple[str, str] | None) -> Foresight:
+    p_up, context = signals(book.id, markets()[book.id], book.timeframe)
+    i = int(np.searchsorted(markets()[book.id].time, bars.time[-1]))
+    return Foresight(p_up=float(p_up[i]), context=tuple(context[i].tolist()), problem=problem)
 
 
 def replayed(roads: list[Road]) -> None:
@@ -80,7 +103,10 @@ def replayed(roads: list[Road]) -> None:
 
 
 def folded(roads: list[Road], limits: Limits) -> dict[str, Result]:
-    series = [Series(made.book, made.bars, *made.forecasts(), need=made.first, first=FROM) for made in roads]
+    series = [
+        Series(made.book, made.bars, *signals(made.book.id, made.bars, made.book.timeframe), made.first, FROM)
+        for made in roads
+    ]
     return several(series, limits)
 
 
@@ -119,10 +145,10 @@ def reasons(results: Mapping[str, Result]) -> set[str]:
     ("limits", "said"),
     [
         ({"positions": 2}, "account_positions"),
-        ({"exposure": 0.4}, "account_exposure"),
-        ({"correlated_exposure": 0.25, "correlation": 0.7}, "account_correlated_exposure"),
+        ({"exposure": 0.1}, "account_exposure"),
+        ({"correlated_exposure": 0.05, "correlation": 0.7}, "account_correlated_exposure"),
         ({"daily_loss": 0.004}, "breaker_daily_loss"),
-        ({"drawdown": 0.03}, "breaker_drawdown"),
+        ({"drawdown": 0.005}, "breaker_drawdown"),
     ],
 )
 def test_ticks_of_three_books_give_the_backtest_of_several(limits: dict[str, Any], said: str) -> None:
@@ -149,7 +175,7 @@ def test_books_that_see_the_others_at_another_time_are_not_the_backtest() -> Non
 
 
 def test_a_fall_of_the_account_flips_the_switch_over_all_books_in_both() -> None:
-    bound = msgspec.structs.replace(OFF, drawdown=0.03)
+    bound = msgspec.structs.replace(OFF, drawdown=0.005)
     roads = three(bound)
     replayed(roads)
     key = switch_keys("btc")[0]

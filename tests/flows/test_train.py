@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from core.domain.bars import Bars, close_time, moment
 from core.domain.ensemble import Gate
-from core.domain.forecast import load
+from core.domain.forecast import KINDS, MEMBERS, Kind, asked, load
 from core.domain.forecast.manifest import encode
+from core.flows.claim import tick_key
 from core.flows.serving import fetch, pointer_key
 from core.flows.tick import tick
 from core.flows.train import Plan, train
@@ -59,6 +61,19 @@ def test_what_was_judged_is_published_and_the_next_tick_trades_on_it(made: Road)
     answered = tick(made.world, made.book, made.at(BARS))
     assert (answered["model"], answered["outcome"]) == (said["version"], answered["outcome"])
     assert answered["outcome"] in ("traded", "stayed_out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_trained_published_and_traded_on(made: Road, kind: Kind) -> None:
+    chosen = Plan(msgspec.structs.replace(SMALL, model=kind), history_days=80, gate=LAX)
+    said = train(made.world, made.book, chosen, at(made))
+    assert said["outcome"] == "published"
+    model = load(fetch(made.world, made.book, said["version"]), None)
+    assert model.manifest.model == kind
+    assert tick(made.world, made.book, made.at(BARS))["model"] == said["version"]
+    record = made.world.state.read([tick_key("btc", moment(made.bars.time[BARS]))]).popitem()[1].data or {}
+    assert list(record["members"]) == [MEMBERS[place] for place in asked(kind)]
+    assert 0.0 <= record["view"]["p_up"] <= 1.0
 
 
 def test_a_model_knows_how_its_features_and_bars_were_in_training(made: Road) -> None:

@@ -23,7 +23,7 @@ from tests.fakes import MemoryModels
 from tests.road import drawn
 
 CORE12 = SETS["core12"]
-SMALL = Training(trees=8, forest_trees=8, leaf_rows=40, forest_leaf_rows=40, learning_rate=0.1)
+SMALL = Training(model="lightgbm", trees=8, leaf_rows=40, learning_rate=0.1)  # the flow does not look into a model
 BARS = 1800
 
 
@@ -42,7 +42,7 @@ class Counting(InProcess):
 
 
 def went(workers: Any = None, store: Any = None, bars: Bars | None = None, **changes: Any) -> Walked:
-    given: dict[str, Any] = {"training": SMALL, "train_days": 30, "test_days": 7, **changes}
+    given: dict[str, Any] = {"training": SMALL, "train_days": 20, "test_days": 4, **changes}
     training = given.pop("training")
     bars = drawn(BARS) if bars is None else bars
     return walk(bars, "1h", CORE12, none(), training, workers or InProcess(), store, **given)
@@ -60,7 +60,7 @@ def same(one: Walked, two: Walked) -> bool:
 def test_every_bar_after_the_first_training_span_is_foreseen_and_none_before() -> None:
     walked = plainly()
     first = int(walked.steps[0].window.foresee[0])
-    assert first == CORE12.lookback - 1 + 30 * 24
+    assert first == CORE12.lookback - 1 + 20 * 24
     assert np.flatnonzero(np.isfinite(walked.p_up)).tolist() == list(range(first, BARS))
     assert len(walked.time) == len(walked.labels) == BARS
 
@@ -91,7 +91,7 @@ def test_a_second_walk_trains_nothing(tmp_path: Any) -> None:
 
 def test_a_longer_history_trains_only_the_windows_that_are_new() -> None:
     store, count = MemoryModels(), len(plainly().steps)
-    went(store=store, bars=drawn(BARS)[: BARS - 24 * 14])
+    went(store=store, bars=drawn(BARS)[: BARS - 24 * 9])
     again = Counting()
     assert same(went(again, store), plainly())
     assert 2 <= again.done <= 3 < count  # the last of the shorter one had foreseen fewer bars
@@ -119,9 +119,9 @@ def test_a_damaged_window_is_noticed_and_made_anew(damage: str) -> None:
     [
         {"training": msgspec.structs.replace(SMALL, seed=2)},
         {"training": msgspec.structs.replace(SMALL, trees=9)},
-        {"training": msgspec.structs.replace(SMALL, model="lightgbm")},
+        {"training": msgspec.structs.replace(SMALL, model="xgboost")},
         {"training": msgspec.structs.replace(SMALL, horizon=5)},
-        {"train_days": 29},
+        {"train_days": 19},
         {"bars": drawn(BARS, seed=4)},
     ],
     ids=["seed", "trees", "model", "labels", "span", "bars"],
@@ -161,7 +161,7 @@ def test_features_that_are_at_hand_walk_as_those_that_are_computed() -> None:
     bars = drawn(BARS)
     values = np.ascontiguousarray(compute(CORE12, bars, "1h", none()))
     labels, ends = direction(bars, SMALL.horizon, SMALL.cost)
-    walked = forward(bars.time, values, labels, ends, SMALL, InProcess(), train_days=30, test_days=7)
+    walked = forward(bars.time, values, labels, ends, SMALL, InProcess(), train_days=20, test_days=4)
     assert same(walked, plainly())
 
 
@@ -169,12 +169,12 @@ def test_an_infinite_feature_makes_its_bar_unusable_not_the_walk() -> None:
     bars = drawn(BARS)
     values = compute(CORE12, bars, "1h", none())
     labels, ends = direction(bars, SMALL.horizon, SMALL.cost)
-    values[1000, 2], values[1700, 2] = np.inf, 1e300  # too large for the members' float32
-    walked = forward(bars.time, values, labels, ends, SMALL, InProcess(), train_days=30, test_days=7)
+    values[1300, 2], values[1700, 2] = np.inf, 1e300  # too large for the members' float32
+    walked = forward(bars.time, values, labels, ends, SMALL, InProcess(), train_days=20, test_days=4)
     first = int(walked.steps[0].window.foresee[0])
-    assert (first + np.flatnonzero(np.isnan(walked.p_up[first:]))).tolist() == [1000, 1700]
+    assert (first + np.flatnonzero(np.isnan(walked.p_up[first:]))).tolist() == [1300, 1700]
 
 
 def test_too_short_a_history_is_refused_with_its_numbers() -> None:
-    with pytest.raises(ValueError, match="600 bars, 4.. of them with features, hold no window of 30 days"):
-        went(bars=drawn(BARS)[:600])
+    with pytest.raises(ValueError, match="1000 bars, 297 of them with features, hold no window of 20 days"):
+        went(bars=drawn(BARS)[:1000])

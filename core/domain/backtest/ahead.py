@@ -56,7 +56,8 @@ class Ahead:
         won = win_rate(state.results, self.over.book.policy.performance_trades)
         key = (side, self._step(won) if side else 0.0)
         if key not in self._known:
-            self._known[key] = np.flatnonzero(self.hard | self._paid(side) | (self.ran & self._asked(*key)))
+            happens: Mask = self.hard | self._paid(side) | (self.ran & self._asked(*key))
+            self._known[key] = np.flatnonzero(happens)
         return self._known[key]
 
     def _step(self, won: float | None) -> float:

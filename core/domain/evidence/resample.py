@@ -169,10 +169,12 @@ def bootstrap(
         blocks = draw(rng, size, length)
         drawn[i] = sums(total, blocks) / size
         falls[i] = drawdown(returns[rows(blocks, size)])
-    return _resampled(drawn, falls, middle, length, bars_per_year)
+    return _resampled(drawn, falls, (middle, float(market.mean())), length, bars_per_year)
 
 
-def _resampled(drawn: Floats, falls: Floats, middle: float, length: float, per_year: float) -> Resampled:
+def _resampled(drawn: Floats, falls: Floats, means: tuple[float, float], length: float, per_year: float) -> Resampled:
+    """`drawn`: means over each resample of what was summed; returns and market are without `means`, their own."""
+    middle, drift = means
     y, yy, x, xx, xy, grown = drawn.T
     variance, spread = yy - y * y, xx - x * x
     beta = np.where(spread > 0.0, (xy - x * y) / np.where(spread > 0.0, spread, 1.0), 0.0)
@@ -185,5 +187,5 @@ def _resampled(drawn: Floats, falls: Floats, middle: float, length: float, per_y
         annual_return=interval(np.expm1(np.clip(grown * per_year, -700.0, 700.0))),
         max_drawdown=interval(falls),
         mean_excess=interval((y + middle) * per_year),
-        alpha=interval((y + middle - beta * x) * per_year),
+        alpha=interval((y + middle - beta * (x + drift)) * per_year),
     )

@@ -18,6 +18,7 @@ from core.domain.evidence.rivals import Holder, RandomEntries
 
 SURE: Final = 0.95
 CHANCE: Final = 0.05
+NOTHING: Final = 1e-6  # of the equity in a year: within rounding of none
 FEWEST_TRADES: Final = 30
 DOUBLED: Final = "costs_2"  # names of re-runs that an edge has to survive when they are given
 DELAYED: Final = "delay_1"
@@ -86,14 +87,14 @@ def _above_cash(mean: Interval | None) -> Check:
     if mean is None:
         return Check(name="mean_excess", passed=False, says="has too few returns to say what it earns over cash")
     says = f"earned {mean.middle:+.1%} a year over cash, {_range(mean)}"
-    return Check(name="mean_excess", passed=mean.low > 0.0, says=says)
+    return Check(name="mean_excess", passed=mean.low > NOTHING, says=says)
 
 
 def _alpha(alpha: Interval | None) -> Check:
     if alpha is None:
         return Check(name="alpha", passed=False, says="has too few returns to tell it from holding the market")
     says = f"earned {alpha.middle:+.1%} a year beyond its exposure to the market, {_range(alpha)}"
-    return Check(name="alpha", passed=alpha.low > 0.0, says=says)
+    return Check(name="alpha", passed=alpha.low > NOTHING, says=says)
 
 
 def _range(of: Interval) -> str:
@@ -121,7 +122,7 @@ def _luck(luck: RandomEntries | None) -> Check:
 
 
 def _survived(rerun: Rerun) -> Check:
-    survived, what = rerun.mean_excess > 0.0, SURVIVED[rerun.name]
+    survived, what = rerun.mean_excess > NOTHING, SURVIVED[rerun.name]
     says = f"{'survives' if survived else 'does not survive'} {what} ({rerun.mean_excess:+.1%} a year)"
     return Check(name=rerun.name, passed=survived, says=says)
 

@@ -125,7 +125,7 @@ def unsteady(subject: Subject, bars: Bars, sources: Sources, base: Floats, seen:
     differ = unequal(base, again)
     for j in np.flatnonzero(differ.any(axis=0)).tolist():
         _note(seen, "unsteady", subject.names[j], int(np.argmax(differ[:, j])), base[:, j], again[:, j])
-    return {name for name, bad in zip(subject.names, differ.any(axis=0).tolist(), strict=True) if not bad}
+    return {subject.names[j] for j in np.flatnonzero(~differ.any(axis=0)).tolist()}
 
 
 def future(

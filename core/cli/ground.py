@@ -1,0 +1,67 @@
+"""What research is asked to run on: the book, its bars, and what else was known."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import timedelta
+
+from core.cli import Failed, WrongUse
+from core.cli.operate import chosen
+from core.cli.research import progress
+from core.domain.bars import Bars, bar_before, close_time, moment
+from core.domain.daily import Daily
+from core.domain.outside import Outside
+from core.domain.state import Book
+from core.flows.backtest import Ground, ground
+from core.wiring import App
+
+
+def asked(app: App, arguments: Namespace) -> Ground:
+    """As --book, --bars, --vix and --to say. Raises WrongUse, Failed (no bars), BadBars, Missing or Unavailable."""
+    book = _one(app, arguments)
+    bars = _bars(app, book, arguments)
+    if not len(bars):
+        raise Failed("there are no bars to run on: see --bars and --to")
+    return ground(book, bars, _vix(app, book, arguments, bars), _outside(app, book, bars))
+
+
+def _one(app: App, arguments: Namespace) -> Book:
+    books = chosen(app, arguments)
+    if len(books) > 1:
+        raise WrongUse(f"--book says which: the settings have {', '.join(book.id for book in books)}")
+    return books[0]
+
+
+def _bars(app: App, book: Book, arguments: Namespace) -> Bars:
+    """The believable bars of --bars, or the market's past; up to --to."""
+    if arguments.bars is not None:
+        from core.adapters.files_market import FilesMarket
+
+        bars = FilesMarket(arguments.bars, book.timeframe).cleaned.bars
+    else:
+        from core.flows.history import past
+
+        until = close_time(bar_before(app.clock.now(), book.timeframe), book.timeframe)
+        first = until - timedelta(days=app.settings.training.history_days)
+        with progress(arguments.json) as show:
+            bars = past(app.world(book.id), book.timeframe, first, until, lambda share: show("history", share))
+    if arguments.until is not None and len(bars):
+        bars = bars.between(moment(bars.time[0]), arguments.until)
+    return bars
+
+
+def _vix(app: App, book: Book, arguments: Namespace, bars: Bars) -> Daily:
+    from core.flows.vix import daily_history
+
+    until = close_time(moment(bars.time[-1]), book.timeframe)
+    if arguments.vix is not None:
+        from core.adapters.file_vix import FileVix
+
+        return FileVix(arguments.vix).history(until)
+    return daily_history(app.world(book.id).vix, until)
+
+
+def _outside(app: App, book: Book, bars: Bars) -> Outside:
+    from core.flows.outside import history
+
+    return history(app.world(book.id), book, moment(bars.time[0]), close_time(moment(bars.time[-1]), book.timeframe))
