@@ -29,6 +29,7 @@ from core.domain.orders import Answer, exact
 from core.domain.settle import settle
 from core.domain.state import Book, BookState, conclude, marked, opening, tripped, trusted, view, warned
 
+AGAINST: Final = 0.1  # chance of so little, below which one thing speaks against a promotion by the other
 RESUMED: Final = timedelta(days=7)  # after which a shadow's breaker that waits for a person is taken to be resumed
 
 
@@ -235,11 +236,11 @@ def figures(known: Challenge) -> dict[str, float | None]:
 
 
 def _judged(numbers: dict[str, float | None], level: float) -> tuple[Literal["promote", "not_yet", "drop"], str]:
-    """Better in one thing beyond chance and not worse in the other; or worse in one beyond chance; or neither."""
+    """Better in one thing beyond chance, and nothing speaks against it; or worse in one beyond chance; or neither."""
     things = {"gained": "return", "spared": "log-loss"}
     for name, other in (("gained", "spared"), ("spared", "gained")):
-        better, rest = numbers[f"{name}_p_better"], numbers[other]
-        if better is not None and better < level and (rest is None or rest >= 0.0):
+        better, against = numbers[f"{name}_p_better"], numbers[f"{other}_p_worse"]
+        if better is not None and better < level and (against is None or against >= AGAINST):
             return "promote", f"its {things[name]} is better (p = {better:.4f}, below {level:.4f})"
     for name, thing in things.items():
         worse = numbers[f"{name}_p_worse"]

@@ -81,8 +81,9 @@ def forward(
 ) -> Walked:
     """`walk` over features (n, k) that are at hand, with labels and their ends as labels.direction gives them."""
     with np.errstate(over="ignore", invalid="ignore"):
-        endless = np.isinf(values.astype(np.float32)).any(axis=1)
-    usable: NDArray[np.bool_] = ~(np.isnan(values).all(axis=1) | endless)
+        endless = np.isinf(values.astype(np.float32))
+    usable: NDArray[np.bool_] = np.logical_or.reduce(~np.isnan(values), axis=1)
+    usable &= ~np.logical_or.reduce(endless, axis=1)
     training = msgspec.structs.replace(training, threads=1)  # the windows share the cores, and the last bit is the same
     found = windows(time, usable, labels, ends, training, train_days, test_days)
     if not found:

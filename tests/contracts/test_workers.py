@@ -10,10 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 import pytest
-from distributed import LocalCluster
 
 from core.adapters.joblib_workers import JoblibWorkers
 from core.domain.bars import Floats
@@ -36,10 +34,13 @@ class InProcess:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a scheduler with two workers, each a process of its own."""
+    import dask  # here, since every worker imports this file
+    from distributed import LocalCluster
+
     settings = {"distributed.scheduler.allowed-failures": 1}
     with (
         dask.config.set(settings),
-        LocalCluster(
+        LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
         ) as cluster,
     ):

@@ -22,13 +22,13 @@ def uniform(count: int, seed: int) -> np.ndarray:
     return np.array(integers(count, seed), np.float64) / 2**32
 
 
-def market(bars: Bars, seed: int = 11) -> Bars:
-    """A market that follows the given one in part, and is without a bar now and then."""
+def market(bars: Bars, seed: int = 11, lacks: int = 450) -> Bars:
+    """A market that follows the given one in part, and is without one of so many bars."""
     own = bars.close[1:] / bars.close[:-1] - 1.0
     noise = (uniform(len(bars), seed) - 0.5) * 0.01
     close = 2_000.0 * np.cumprod(1.0 + noise + 0.7 * np.concatenate([[0.0], own]))
     made = Bars(bars.time, close, close * 1.01, close * 0.99, close, np.ones(len(bars)))
-    return made[np.flatnonzero(np.arange(len(bars)) % 450 != 449)]
+    return made[np.flatnonzero(np.arange(len(bars)) % lacks != lacks - 1)]
 
 
 def published(name: str, first: int, last: int, seed: int) -> Daily:

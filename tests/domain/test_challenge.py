@@ -238,8 +238,9 @@ def test_too_few_trades_are_no_evidence_and_at_the_end_the_challenger_is_dropped
     [
         (0.02, 0.0, "promote"),  # better by its return
         (0.0, 2.0, "promote"),  # better by its log-loss
-        (0.02, -0.1, "not_yet"),  # better by its return, and somewhat worse by its log-loss
-        (-0.002, 2.0, "not_yet"),
+        (0.02, -0.1, "promote"),  # no more than chance speaks against it
+        (0.02, -0.4, "not_yet"),  # better by its return, and somewhat worse by its log-loss
+        (-0.006, 2.0, "not_yet"),
         (-0.02, 0.0, "drop"),
         (0.0, -2.0, "drop"),
         (0.0, 0.0, "not_yet"),

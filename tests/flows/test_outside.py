@@ -13,8 +13,11 @@ import pytest
 
 from core.domain.bars import Bars, bar_before, epoch, moment
 from core.domain.daily import DAY, Daily
+from core.domain.ensemble import Artefact, export, fit
 from core.domain.features import SETS, compute, last_row
 from core.domain.features.missing import missing
+from core.domain.forecast import Meta, load
+from core.domain.labels import direction
 from core.domain.outside import NOTHING, SERIES, Outside
 from core.flows import outside as flow
 from core.flows.serving import fetch, foresee, pointer_key
@@ -85,14 +88,38 @@ class Ground:
 
 
 @cache
-def files() -> Any:
-    """Of a model that has seen every input missing once, as after an outage of each."""
-    book, rows = road.small_book("full101"), bars()[:1500]
-    return road.artefact(book, rows, road.from_closes(np.empty(0, np.int64), np.empty(0)))
+def vix() -> Daily:
+    days = bars().time[0] // DAY * DAY + DAY * np.arange(-60, 120)
+    return Daily(days, 20.0 + 5.0 * np.sin(np.arange(180)))
+
+
+def without(daily: Daily, first: int, last: int) -> Daily:
+    """Nothing published between two bars."""
+    kept = (daily.published < bars().time[first]) | (daily.published > bars().time[last])
+    return Daily(daily.published[kept], daily.value[kept])
+
+
+@cache
+def files() -> Artefact:
+    """Of a model that has seen each input missing, as after an outage of each."""
+    b, there = bars()[:1500], beyond().market
+    assert there is not None
+    holes = {name: without(daily, 1000, 1250) for name, daily in beyond().daily.items()}
+    gap = there[(there.time < b.time[1000]) | (there.time > b.time[1005])]
+    rows = compute(FULL, b, "1h", without(vix(), 1000, 1250), outside=Outside(holes, market=gap))
+    labels, ends = direction(b, road.SMALL.horizon, road.SMALL.cost)
+    keep = np.flatnonzero(np.isfinite(labels) & ~np.isnan(rows).all(axis=1))
+    fitted = fit(rows[keep], labels[keep], ends[keep], FULL.names, road.SMALL, keep.astype(np.int64))
+    until = moment(b.time[-1]) + HOUR
+    meta = Meta(
+        symbol="BTC/USDT", timeframe="1h", created=until, feature_set=FULL.name, feature_digest=FULL.digest,
+        data_from=moment(b.time[0]), data_until=until, data_digest=b.digest(),
+    )  # fmt: skip
+    return export(fitted, meta)
 
 
 def ground(**down: str) -> Ground:
-    made = road.road(book=road.small_book("full101"), bars=bars(), files=files())
+    made = road.road(book=road.small_book("full101"), bars=bars(), daily=vix(), files=files())
     sources = {name: Source(daily, down.get(name, "")) for name, daily in beyond().daily.items()}
     there = beyond().market
     assert there is not None
@@ -112,12 +139,8 @@ def record(made: Ground, index: int) -> dict[str, Any]:
 
 
 def whole(index: int) -> dict[str, float]:
-    row = compute(FULL, bars()[: index + 1], "1h", made_none(), outside=beyond())[index]
+    row = compute(FULL, bars()[: index + 1], "1h", vix(), outside=beyond())[index]
     return dict(zip(FULL.names, row.tolist(), strict=True))
-
-
-def made_none() -> Daily:
-    return Daily(np.empty(0, np.int64), np.empty(0))
 
 
 def equal(left: dict[str, float], right: dict[str, float]) -> bool:
@@ -134,7 +157,9 @@ def test_the_row_of_a_tick_is_its_row_in_research() -> None:
 
 
 def test_the_record_tells_where_everything_came_from() -> None:
-    said = record(ground(funding="the venue is down"), 1600)["outside"]
+    made = ground(funding="the venue is down")
+    made.market.all = market(bars(), lacks=10_000)
+    said = record(made, 1600)["outside"]
     assert set(said) == {*SERIES, "market"}
     assert said["dxy"]["source"] == "array"
     assert said["dxy"]["published"] <= moment(bars().time[1600]) + HOUR
@@ -147,7 +172,7 @@ def test_what_is_down_is_missing_and_the_rest_is_there(down: str) -> None:
     made = ground(**{down: "it is down"})
     row = record(made, 1600)["row"]
     gone = {name for name, value in row.items() if np.isnan(float(value))}
-    assert gone == {f.name for f in FULL.features if {down, "vix"} & set(f.needs)}
+    assert gone == {f.name for f in FULL.features if down in f.needs}
 
 
 def test_a_market_that_does_not_exist_is_missing_and_said() -> None:
@@ -159,6 +184,7 @@ def test_a_market_that_does_not_exist_is_missing_and_said() -> None:
 
 def test_a_tick_asks_only_for_what_is_new() -> None:
     made = ground()
+    made.market.all = market(bars(), lacks=10_000)
     record(made, 1600)
     first = {name: len(source.asked) for name, source in made.sources.items()}
     assert set(first.values()) == {1}
@@ -183,7 +209,9 @@ def test_without_sources_everything_is_missing_and_nothing_fails() -> None:
     bare = replace(made.world, other=None, outside={})
     made.road = replace(made.road, world=bare)
     row = record(made, 1600)["row"]
-    assert {name for name, value in row.items() if np.isnan(float(value))} == {f.name for f in FULL.features if f.needs}
+    assert {name for name, value in row.items() if np.isnan(float(value))} == {
+        f.name for f in FULL.features if set(f.needs) - {"vix"}
+    }
 
 
 def test_funding_and_windows_are_each_books_own_and_the_rest_is_shared() -> None:
@@ -203,7 +231,9 @@ def test_the_stored_window_of_the_other_market_is_what_a_row_needs_and_no_more()
 
 
 def test_training_sees_what_ticks_would_have_seen_and_the_manifest_names_what_was_missing() -> None:
-    made = ground(us10y="it is down")
+    made = ground()
+    yields = made.sources["us10y"].series
+    made.sources["us10y"].series = Daily(yields.published[:100], yields.value[:100])
     cut = made.sources["dxy"].series
     start, end = (int(np.searchsorted(cut.published, epoch(made.road.at(index)))) for index in (1200, 1500))
     left = np.r_[0:start, end : len(cut)]
@@ -215,25 +245,23 @@ def test_training_sees_what_ticks_would_have_seen_and_the_manifest_names_what_wa
     assert answer["outcome"] == "published", answer
     pointer = made.world.state.read([pointer_key("btc")])[pointer_key("btc")].data
     assert pointer is not None
-    from core.domain.forecast import load
-
     model = load(fetch(made.world, made.road.book, pointer["version"]), None)
     gone = model.manifest.missing
-    assert set(gone) == {"dxy", "us10y", "vix"}
+    assert set(gone) == {"dxy", "us10y", "market"}
     assert len(gone["us10y"]) == 1 and gone["us10y"][0][1] == moment(bars().time[-1]) + HOUR
     (since, until), *_ = gone["dxy"]
     last = moment(cut.published[start - 1]) + timedelta(days=4)
     assert since == last  # the bar that opens then closes when the value is older than its limit
-    assert until == moment(cut.published[end])
+    assert until == moment(cut.published[end]) - HOUR  # the next bar closes when the next value is published
     assert {"dxy_change", "us10y_level"} <= set(model.manifest.missing_ok)
 
 
 def test_missing_stretches_are_those_of_the_rows_that_are_there() -> None:
     book = bars()[:1000]
-    rows = compute(FULL, book, "1h", made_none(), outside=NOTHING)
+    rows = compute(FULL, book, "1h", vix(), outside=NOTHING)
     found = missing(FULL, rows, book, "1h")
     span = (moment(book.time[FULL.lookback - 1]), moment(book.time[-1]) + HOUR)
-    assert found == dict.fromkeys(FULL.needs, (span,))
+    assert found == dict.fromkeys(FULL.needs - {"vix"}, (span,))
     assert missing(FULL, rows[:10], book[:10], "1h") == {}
 
 
@@ -255,8 +283,8 @@ def test_for_the_past_other_sources_may_be_named() -> None:
 def test_the_forecast_of_a_tick_is_made_with_the_outside() -> None:
     made = ground()
     b, index = made.road.bars, 1600
-    seen = foresee(made.road.book, b[: index + 1], made.road.model, made_none(), None, beyond())
+    seen = foresee(made.road.book, b[: index + 1], made.road.model, vix(), None, beyond())
     assert record(made, index)["members"] == seen.members
-    row = last_row(FULL, b[: index + 1], "1h", made_none(), outside=beyond())
+    row = last_row(FULL, b[: index + 1], "1h", vix(), outside=beyond())
     assert np.array(list((seen.row or {}).values())).tobytes() == row.tobytes()
     assert bar_before(made.road.at(index), "1h") == moment(b.time[index])

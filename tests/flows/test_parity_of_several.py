@@ -29,7 +29,7 @@ from core.ports import Document
 from tests.fakes import MemoryState
 from tests.road import Road, drawn, road, small_book
 
-HOURS = 200
+HOURS = 120
 FROM = 1500  # the first bar that is traded
 OFF = Limits(positions=0, exposure=0.0, correlated_exposure=0.0, daily_loss=0.0, drawdown=0.0)
 DAILY = from_closes(np.empty(0, np.int64), np.empty(0))

@@ -1,4 +1,5 @@
-"""What was missing when: from the rows of a feature set, each outside input of which no feature was known."""
+"""What was missing when: from the rows of a feature set, each outside input whose first feature was unknown, which is
+the one that looks least far back."""
 
 from __future__ import annotations
 
@@ -19,10 +20,10 @@ def missing(features: FeatureSet, rows: Floats, bars: Bars, timeframe: str) -> d
     times, known = bars.time[there], ~np.isnan(rows[there])
     found: dict[str, tuple[Span, ...]] = {}
     for need in sorted(features.needs):
-        columns = [k for k, feature in enumerate(features.features) if need in feature.needs]
-        gone = ~known[:, columns].any(axis=1)
+        first = next(k for k, feature in enumerate(features.features) if need in feature.needs)
+        gone = ~known[:, first]
         edges = np.flatnonzero(np.diff(gone, prepend=False, append=False)).reshape(-1, 2)
-        spans = [(moment(times[first]), moment(times[end - 1] + seconds(timeframe))) for first, end in edges]
+        spans = [(moment(times[start]), moment(times[end - 1] + seconds(timeframe))) for start, end in edges]
         if spans:
             found[need] = tuple(spans)
     return found

@@ -1,10 +1,9 @@
-"""Wiring: from settings to bound ports. The only file that names adapters, and the only one that asks what is live."""
+"""Wiring: from settings to bound ports. The only room that names adapters, and the only one that asks what is live."""
 
 from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -37,13 +36,13 @@ from core.ports import (
     World,
 )
 from core.settings import Settings, SettingsError, cautions, load
+from core.wiring.clock import SystemClock
 
 if TYPE_CHECKING:
     from core.flows.train import Plan
 
 
 EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)  # of Bitcoin's first block
-RECENT_DAYS = 120  # of an outside series, for a tick
 SKEW = timedelta(minutes=1)  # by which another clock may be ahead of ours
 
 
@@ -52,16 +51,6 @@ class BadTime(ValueError):
 
 
 log = logging.getLogger("hourhand.settings")
-
-
-class SystemClock:
-    """The machine's clock, in UTC."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass
@@ -157,63 +146,27 @@ class App:
             books=tuple(self.books),
             limits=settings.account,
             together=together,
-            **(self._outside(book) if book.features == "full101" else {}),
+            **self._outside(book),
         )
 
     def _outside(self, book: Book) -> dict[str, Any]:
         """What features look at beside the book's own market and the VIX, as fields of World."""
-        chosen, days = self.settings.outside, self.settings.training.history_days + 60
-        ages = dict.fromkeys(("dxy", "us10y", "usdjpy"), chosen.max_age_days)
-        ages |= {"fear_greed": chosen.fear_greed_max_age_days, "funding": chosen.funding_max_age_days}
-        names = {name: getattr(chosen, name) for name in ages}
-        recent, past = (
-            {name: [(which, self._series(book, name, which, span)) for which in names[name]] for name in names}
-            for span in (RECENT_DAYS, days)
-        )
-        return {
-            "other": self._other(book),
-            "outside": recent,
-            "outside_past": past,
-            "outside_max_age": {name: round(age * 86400) for name, age in ages.items()},
-        }
+        from core.wiring.outside import other_symbol, past_and_recent
 
-    def _series(self, book: Book, name: str, source: str, days: int) -> DailySource:
-        chosen, venue = self.settings.outside, self.settings.venue
-        if source == "file":
-            from core.adapters.file_series import FileSeries
+        if book.features != "full101":
+            return {}
+        beside = replace(book, symbol=self.settings.outside.other or other_symbol(book.symbol))
+        return {**past_and_recent(self.settings, book), "other": self._other(beside)}
 
-            return FileSeries(chosen.path, name)
-        if source == "fred":
-            from core.adapters.fred_us10y import FredUs10y
-
-            return FredUs10y(days)
-        if source == "alternative":
-            from core.adapters.alternative_fear_greed import AlternativeFearGreed
-
-            return AlternativeFearGreed(days)
-        if source == "venue":
-            from core.adapters.ccxt_funding import CcxtFunding
-
-            urls = {} if chosen.funding_venue else venue.urls
-            span = min(days, 30) if days == RECENT_DAYS else days  # three a day
-            return CcxtFunding(chosen.funding_venue or venue.id, chosen.funding_symbol or book.symbol, span, urls)
-        from core.adapters.yfinance_macro import YfinanceMacro
-
-        return YfinanceMacro(name, days)
-
-    def _other(self, book: Book) -> Other | None:
+    def _other(self, beside: Book) -> Other | None:
         """The market that features compare the book's own with; None: with files, none was given."""
-        from core.domain.outside import other_symbol
-
-        chosen = self.settings.outside
-        beside = replace(book, symbol=chosen.other or other_symbol(book.symbol))
         if self.settings.market.source != "files":
             return Other(beside.symbol, self._market(beside), self._history(beside))
-        if not chosen.other_path:
+        if not self.settings.outside.other_path:
             return None
         from core.adapters.files_market import FilesMarket
 
-        return Other(beside.symbol, FilesMarket(chosen.other_path, book.timeframe))
+        return Other(beside.symbol, FilesMarket(self.settings.outside.other_path, beside.timeframe))
 
     def _minutes(self, book: Book) -> Market | None:
         """The same market by the minute, where there is one: files and the simulation have bars of one length."""
