@@ -81,8 +81,10 @@ def told(share: float) -> None:
 
 
 def learning(one: Series, found: list[Window]) -> list[float]:
-    """CPU seconds of each window, learnt anew."""
-    spent = []
+    """CPU seconds of each window, learnt anew; the libraries have been imported by then."""
+    spent: list[float] = []
+    if found:
+        learn(one.values, one.labels, TRAINING, found[0])
     for window in found:
         begun = time.process_time()
         learn(one.values, one.labels, TRAINING, window)

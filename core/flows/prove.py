@@ -127,8 +127,9 @@ def _named(features: Mapping[str, Feature]) -> FeatureSet:
 
 
 def _usable(values: Floats) -> NDArray[np.bool_]:
-    usable: NDArray[np.bool_] = ~np.isnan(values).all(axis=1) & ~np.isinf(values).any(axis=1)
-    return usable
+    absent: NDArray[np.bool_] = np.isnan(values).all(axis=1)
+    endless: NDArray[np.bool_] = np.isinf(values).any(axis=1)
+    return ~(absent | endless)
 
 
 def _shuffled(

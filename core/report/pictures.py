@@ -237,7 +237,8 @@ def histogram(values: Floats) -> Histogram | None:
     tick_step, ticks = nice_ticks(first * step, last * step, 6)
 
     def across(value: float) -> float:
-        return round((min(max(value, first * step), last * step) - first * step) / ((last - first) * step) * 100, 2)
+        inside = min(max(value / step, first), last)
+        return float(round((inside - first) / (last - first) * 100, 2))
 
     bars = [
         (

@@ -19,7 +19,7 @@ SOFT: Final = "#8b929b"
 LOSS: Final = "#c8430f"
 WIN: Final = "#00796b"
 GOLD: Final = "#8a6a00"
-STYLE: Final = {
+STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,

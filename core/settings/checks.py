@@ -59,10 +59,17 @@ def _places(settings: Settings) -> list[tuple[bool, str]]:
         (market.source == "files" and not market.path, "[market] source = files needs [market] path"),
         ("file" in vix.sources and not vix.path, "[vix] sources with file needs [vix] path"),
         (len(set(vix.sources)) < len(vix.sources), "[vix] sources names a source twice"),
+        (_from_files(settings) and not settings.outside.path, "[outside] with a series from file needs [outside] path"),
         (state.backend == "firestore" and not state.project, f"[state] backend = firestore needs {project}"),
         (settings.secrets.backend == "gcp" and not state.project, f"[secrets] backend = gcp needs {project}"),
         (models.backend == "gcs" and not models.bucket, "[models] backend = gcs needs [models] bucket"),
     ]
+
+
+def _from_files(settings: Settings) -> bool:
+    chosen = settings.outside
+    series = (chosen.dxy, chosen.us10y, chosen.usdjpy, chosen.fear_greed, chosen.funding)
+    return any("file" in sources for sources in series)
 
 
 def _live(settings: Settings) -> list[tuple[bool, str]]:

@@ -20,6 +20,8 @@ def past_and_recent(settings: Settings, book: Book) -> dict[str, Any]:
     ages = dict.fromkeys(("dxy", "us10y", "usdjpy"), chosen.max_age_days)
     ages |= {"fear_greed": chosen.fear_greed_max_age_days, "funding": chosen.funding_max_age_days}
     names = {name: getattr(chosen, name) for name in ages}
+    if not chosen.funding_symbol and ":" not in book.symbol:  # funding is a perpetual future's
+        names["funding"] = [which for which in chosen.funding if which != "venue"]
     recent, past = (
         {name: [(which, _series(settings, book, name, which, span)) for which in names[name]] for name in names}
         for span in (RECENT_DAYS, days)

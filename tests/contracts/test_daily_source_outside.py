@@ -130,7 +130,7 @@ class Venue:
 
     def fetch_funding_rate_history(self, symbol: str, since: int, limit: int) -> list[dict[str, Any]]:
         self.asked.append(since)
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"symbol": symbol, "timestamp": epoch(at) * 1000 + 3, "fundingRate": v}
             for at, v in zip(dates("funding"), values("funding"), strict=True)
         ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,10 +48,7 @@ def ahead(values: Floats, n: int) -> Floats:
 
 def averaged(values: Floats, alpha: float) -> Floats:
     """An exponential average that starts with the first value there is."""
-    from scipy.signal import lfilter
-
-    out: Floats = lfilter([alpha], [1.0, alpha - 1.0], values, zi=(1.0 - alpha) * values[:1])[0]
-    return out
+    return np.array(list(accumulate(values.tolist(), lambda level, value: level + alpha * (value - level))))
 
 
 def centred_mean(bars: Bars, _: Sources) -> Floats:

@@ -15,10 +15,23 @@ from msgspec.structs import replace
 
 from core.domain.backtest import Result, backtest
 from core.domain.bars import Bars, Floats, moment
-from core.domain.challenge import RESUMED, Challenge, Day, Terms, Verdict, began, figures, folded, paired, verdict
+from core.domain.challenge import (
+    RESUMED,
+    Challenge,
+    Day,
+    Terms,
+    Verdict,
+    began,
+    figures,
+    folded,
+    moved,
+    paired,
+    verdict,
+)
 from core.domain.decide import Foresight
 from core.domain.labels import direction
 from core.domain.metrics import log_loss
+from core.domain.risk import Trip
 from core.domain.state import BookState
 from tests.road import Road, road, small_book
 
@@ -306,3 +319,13 @@ def test_days_that_hang_together_make_it_less_sure() -> None:
     )
     assert alone[0] == pytest.approx(together[0])
     assert (together[1] or 0.0) > (alone[1] or 0.0)
+
+
+@pytest.mark.parametrize(("days", "waits"), [(6.9, True), (7.0, False)])
+def test_a_shadow_s_breaker_that_waits_for_a_person_is_resumed_after_a_week(days: float, waits: bool) -> None:
+    i = indices()[0]
+    book, bar = made().book, moment(made().bars.time[i])
+    trip = Trip(breaker="drawdown", level="halt", since=bar + timedelta(hours=1) - timedelta(days=days), detail="far")
+    known = began(book, START, moment(made().bars.time[i - 1])).champion
+    tripped = replace(known, state=replace(known.state, tripped=(trip,)))
+    assert bool(moved(tripped, book, window(i), bar, seen(forecasts()[0], i)).state.tripped) == waits

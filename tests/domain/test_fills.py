@@ -551,10 +551,12 @@ def test_all_that_is_done_in_one_bar_shares_what_it_gives() -> None:
     assert (found.holding.position, found.holding.stop) == (Decimal("-0.15"), Decimal(41000))
 
 
-def test_an_entry_does_not_cross_what_its_exit_left() -> None:
-    """Of 0.1 the bar takes back 0.04. To sell 0.2 more would close the rest under another name."""
-    legs = intent("exit", "sell", "0.1"), intent("entry", "sell", "0.2", "41000")
-    found = through(account(LONG, *legs), NEXT, 40_000.0, 40_500.0, 39_500.0, RULES, TENTH, volume=0.4)
+@pytest.mark.parametrize(("leaves", "volume"), [("0.1", 0.4), ("0.04", None)])
+def test_an_entry_does_not_cross_what_its_exit_left(leaves: str, volume: float | None) -> None:
+    """Of 0.1 0.04 is closed, for want of volume or by a smaller order. To sell 0.2 more would close the rest under
+    another name."""
+    legs = intent("exit", "sell", leaves), intent("entry", "sell", "0.2", "41000")
+    found = through(account(LONG, *legs), NEXT, 40_000.0, 40_500.0, 39_500.0, RULES, TENTH, volume)
     assert [(fill.cause, fill.amount) for fill in found.fills] == [("exit", Decimal("0.04"))]
     assert (found.holding.position, found.holding.stop) == (Decimal("0.06"), LONG.stop)
     assert shown(found, legs[1])[legs[1].id].status == "cancelled"

@@ -81,6 +81,7 @@ def test_honest_features_alone_are_clean() -> None:
 @pytest.mark.parametrize("leak", [each for each in LEAKS if each.ahead], ids=lambda leak: leak.name)
 def test_it_is_told_how_far_ahead_a_feature_looks(leak: Leak) -> None:
     (found,) = (found for found in beside_honest().findings if found.name == leak.name and found.kind == "future")
+    assert leak.ahead is not None and found.ahead is not None
     assert leak.ahead - 1 <= found.ahead <= leak.ahead  # "at least": no chosen bar may lie at the very edge
     assert not found.whole
     assert f"{leak.name} looks at least {found.ahead} bars ahead" in found.said

@@ -38,11 +38,11 @@ THIN = Costs(volume_share=Decimal("0.004"), funding_bps=Decimal(3))
 
 def beside(one: Bars, other: Bars, share: float) -> Bars:
     """A market that moves with `one` in so much of what it does."""
-    prices = [
+    opened, high, low, close = (
         np.round(np.exp(share * np.log(a) + (1 - share) * np.log(b)), 1)
         for a, b in zip(one.columns()[1:5], other.columns()[1:5], strict=True)
-    ]
-    return Bars(one.time, *prices, other.volume)
+    )
+    return Bars(one.time, opened, high, low, close, other.volume)
 
 
 def by_two_hours(bars: Bars) -> Bars:

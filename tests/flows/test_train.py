@@ -71,7 +71,8 @@ def test_every_kind_is_trained_published_and_traded_on(made: Road, kind: Kind) -
     model = load(fetch(made.world, made.book, said["version"]), None)
     assert model.manifest.model == kind
     assert tick(made.world, made.book, made.at(BARS))["model"] == said["version"]
-    record = made.world.state.read([tick_key("btc", moment(made.bars.time[BARS]))]).popitem()[1].data or {}
+    name = tick_key("btc", moment(made.bars.time[BARS]))
+    record = made.world.state.read([name])[name].data or {}
     assert list(record["members"]) == [MEMBERS[place] for place in asked(kind)]
     assert 0.0 <= record["view"]["p_up"] <= 1.0
 

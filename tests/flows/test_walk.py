@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.adapters.dir_models import DirModels
-from core.domain.bars import Bars
+from core.domain.bars import Bars, Floats
 from core.domain.daily import none
 from core.domain.ensemble import Training
 from core.domain.features import SETS, compute
@@ -132,6 +132,19 @@ def test_what_was_kept_of_other_data_or_settings_is_never_taken(changes: dict[st
     again = Counting()
     assert same(went(again, store, **changes), went(**changes))
     assert again.done == len(went(**changes).steps)
+
+
+def test_what_was_kept_of_other_labels_is_never_taken() -> None:
+    bars, store = drawn(BARS), MemoryModels()
+    values = compute(CORE12, bars, "1h", none())
+    labels, ends = direction(bars, SMALL.horizon, SMALL.cost)
+
+    def gone(workers: Counting, labels: Floats) -> Walked:
+        return forward(bars.time, values, labels, ends, SMALL, workers, store, train_days=20, test_days=4)
+
+    first, again = Counting(), Counting()
+    assert not same(gone(first, labels), gone(again, 1 - labels))
+    assert again.done == first.done
 
 
 def test_threads_are_no_part_of_the_result() -> None:

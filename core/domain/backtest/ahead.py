@@ -84,7 +84,8 @@ class Ahead:
         known = np.all(np.isfinite(over.context[:, :4]), axis=1) & (over.p_up >= 0.0) & (over.p_up <= 1.0)
         known &= over.sound >= over.need
         known[[i for i in over.problems if 0 <= i < len(known)]] = False
-        return known
+        sound: Mask = known
+        return sound
 
     def _entry(self, th: Floats) -> Mask:
         """Where an entry may be made: the signal is there, and none of the gates that need nothing but the market says
