@@ -73,9 +73,9 @@ def spent(command: list[str], timeout: float) -> Spent | str:
         limit.wait()
         out.seek(0), err.seek(0)
         lines, failed = out.read().decode().splitlines(), err.read().decode().strip().splitlines()
-    if status or not lines:
+    if status or len(lines) < 2:
         return failed[-1] if failed else f"ended with {status}"
-    return Spent(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, json.loads(lines[-1]))
+    return Spent(usage.ru_utime + usage.ru_stime, int(lines[-1]) / 1024, json.loads(lines[-2]))
 
 
 def environment(folder: Path, name: str, install: bool) -> Path | str:
@@ -99,13 +99,15 @@ def environment(folder: Path, name: str, install: bool) -> Path | str:
 
 
 def sides(folder: Path, install: bool, file: str) -> dict[str, list[str] | str]:
-    ours = [sys.executable, str(HERE / "ours.py"), file]
+    ours = [sys.executable, str(HERE / "run.py"), str(HERE / "ours.py"), file]
     found: dict[str, list[str] | str] = {"hourhand, as peers trade": [*ours, "as peers"]}
     found["hourhand, as it is set"] = [*ours, "as set"]
     for name, script in PEERS.items():
         python = environment(folder, name, install) if script else "no script of ours"
         found[name] = (
-            python if isinstance(python, str) else [str(python), "-W", "ignore", str(HERE / str(script)), file]
+            python
+            if isinstance(python, str)
+            else [str(python), "-W", "ignore", str(HERE / "run.py"), str(HERE / str(script)), file]
         )
     return found
 

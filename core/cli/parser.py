@@ -75,7 +75,7 @@ def _learning(command: Command, one: argparse.ArgumentParser, time: argparse.Arg
     learn = command("train", "research", "train, judge, and publish or refuse a model", one, time)
     learn.add_argument("--model", choices=KINDS, help="what the forecast is made of (default: [training] model)")
     learn.add_argument("--challenger", action="store_true", help="on trial, on paper beside the live model")
-    learn.add_argument("--judge", action="store_true", help="train nothing; promote the challenger, or say why not")
+    learn.add_argument("--promote", action="store_true", help="train nothing; promote the challenger, or say why not")
 
 
 def _research(command: Command, one: argparse.ArgumentParser) -> None:

@@ -61,7 +61,7 @@ def train(arguments: Namespace) -> Answer:
     at, plan = when(app, arguments), app.plan()
     if arguments.model:
         plan = replace(plan, training=with_(plan.training, model=arguments.model))
-    plan = replace(plan, challenger=arguments.challenger, judge_only=arguments.judge)
+    plan = replace(plan, challenger=arguments.challenger, judge_only=arguments.promote, follow=not arguments.model)
 
     def one(book: Book) -> Document:
         with progress(arguments.json) as show:

@@ -127,9 +127,9 @@ def _named(features: Mapping[str, Feature]) -> FeatureSet:
 
 
 def _usable(values: Floats) -> NDArray[np.bool_]:
-    absent: NDArray[np.bool_] = np.isnan(values).all(axis=1)
-    endless: NDArray[np.bool_] = np.isinf(values).any(axis=1)
-    return ~(absent | endless)
+    absent, endless = np.isnan(values), np.isinf(values)
+    usable: NDArray[np.bool_] = np.logical_not(np.logical_or(absent.all(axis=1), endless.any(axis=1)))
+    return usable
 
 
 def _shuffled(

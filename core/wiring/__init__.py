@@ -243,6 +243,8 @@ class App:
                 venue = self.settings.venue.id
                 raise SettingsError(f"book {book.id}: {venue} cannot go short here: set short = false in its policy")
             return exchange
+        if book.policy.short and self.settings.venue.id == "bitbank" and not self.settings.exchange.margin:
+            raise SettingsError(f"book {book.id}: on spot nothing is sold short: set short = false in its policy")
         from core.adapters.paper_exchange import PaperExchange
 
         return PaperExchange(self.state, Holding(cash=book.policy.capital), book.rules, book.costs)

@@ -218,3 +218,15 @@ def test_a_model_is_refused_for_each_reason_alone(changes: dict[str, Any], words
 def test_a_good_model_passes_and_the_gate_can_be_narrowed() -> None:
     assert verdict(GOOD) == []
     assert len(verdict(GOOD, Gate(rows=2000, auc_margin=0.1, mean_tolerance=0.0))) == 3
+
+
+def test_what_the_outside_never_told_is_learnt_without_and_a_price_that_was_never_there_refused() -> None:
+    rows, y, ends = synthetic(800, 1)
+    names = ["funding_rate", *(f"f{i}" for i in range(1, 8))]
+    rows[:, 0] = np.nan
+    made = fit(rows, y, ends, names, TINY)
+    assert made.missing_ok == ("funding_rate",)
+    assert "funding_rate" not in made.reference
+    assert len(made.reference) == 7
+    with pytest.raises(ValueError, match="return_1.* no value"):
+        fit(rows, y, ends, ["return_1", *names[1:]], TINY)

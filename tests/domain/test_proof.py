@@ -43,14 +43,14 @@ def around() -> dict[str, Daily | Bars]:
     return {"vix": vix, "jobs": jobs, "jobs_revised": revised, "eth": drawn(1400, 8)}
 
 
-def proved(*planted: Leak, **changes: object) -> p.Proof:
-    return p.proof([p.features(subject(*planted, **changes), market(), around(), count=40, whole=5)])
+def proved(*planted: Leak, count: int = 40, whole: int = 5, **changes: object) -> p.Proof:
+    return p.proof([p.features(subject(*planted, **changes), market(), around(), count, whole)])
 
 
 @cache
 def beside_honest() -> p.Proof:
     """All planted leaks at once, among honest features."""
-    return proved(*HONEST, *LEAKS)
+    return proved(*HONEST, *LEAKS, count=24, whole=3)
 
 
 # features

@@ -241,7 +241,7 @@ def test_with_little_time_left_the_challenger_waits_for_another_bar() -> None:
     assert read(made, key("btc")) is None
 
 
-def test_without_a_challenger_nothing_more_is_read_or_imported() -> None:
+def test_without_a_challenger_nothing_more_is_read_or_imported(caplog: pytest.LogCaptureFixture) -> None:
     made, reads = road(small_book()), []
 
     class Noting:
@@ -255,6 +255,7 @@ def test_without_a_challenger_nothing_more_is_read_or_imported() -> None:
     ticks(replace(made, world=replace(made.world, state=Noting())), 2)
     assert reads
     assert not any(name.startswith("challengers") for name in reads)
+    assert "hourhand.challenge" not in {record.name for record in caplog.records}
     code = "import sys, core.flows.tick; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "core.flows.tick" in loaded

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from core.domain.bars import Floats
 from core.domain.drift import Reference, references
 from core.domain.ensemble.members import Members, Training, train
+from core.domain.features import REGISTRY
 from core.domain.forecast import MEMBERS, Kind, Stacking, asked, blend, log_odds
 from core.domain.splits import purged_folds
 
@@ -66,7 +67,8 @@ def fit(
 
     `starts[i]` is the index of the bar of row i (None: row i is bar i) and `ends[i]` the last bar that its label looks
     at; both serve to purge. `progress` is told the share done. The same input gives the same model. Raises ValueError
-    when rows hold infinities, a feature has no value, or there are too few rows or outcomes for the folds.
+    when rows hold infinities, a feature has no value (one of the outside may be missing all the time), or there are too
+    few rows or outcomes for the folds.
     """
     starts = np.arange(len(rows), dtype=np.int64) if starts is None else starts
     _check(rows, y, ends, starts, names)
@@ -75,7 +77,7 @@ def fit(
     _check_rows(rows, names)
     _check_outcomes(y)
     stacking = None if training.model == "average" else _stacked(rows, y, starts, ends, training, progress)
-    members = train(rows, y, training)
+    members, there = train(rows, y, training), ~_absent(rows)
     progress(1.0)
     return Fitted(
         members_=members,
@@ -86,7 +88,7 @@ def fit(
         rows=len(rows),
         base_rate=float(y.mean()),
         sample=_sample(rows),
-        reference=references(rows, names),
+        reference=references(rows[:, there], [name for name, known in zip(names, there, strict=True) if known]),
     )
 
 
@@ -115,10 +117,16 @@ def _check(rows: Floats, y: Floats, ends: Bar, starts: Bar, names: Sequence[str]
 def _check_rows(rows: Floats, names: Sequence[str]) -> None:
     with np.errstate(over="ignore"):
         endless = np.isinf(rows.astype(np.float32)).any(axis=0)
-    absent = np.isnan(rows).all(axis=0)
+    absent = _absent(rows) & ~np.array([name in REGISTRY and REGISTRY[name].nullable for name in names])
     bad = [names[i] for i in np.flatnonzero(endless | absent).tolist()]
     if bad:
         raise ValueError(f"features {bad} are infinite or have no value at all in the {len(rows)} rows with a label")
+
+
+def _absent(rows: Floats) -> NDArray[np.bool_]:
+    """(k,): the columns without a single value."""
+    absent: NDArray[np.bool_] = np.isnan(rows).all(axis=0)
+    return absent
 
 
 def _check_outcomes(y: Floats) -> None:
