@@ -50,7 +50,7 @@ def proved(*planted: Leak, count: int = 40, whole: int = 5, **changes: object) -
 @cache
 def beside_honest() -> p.Proof:
     """All planted leaks at once, among honest features."""
-    return proved(*HONEST, *LEAKS, count=24, whole=3)
+    return proved(*HONEST, *LEAKS, count=24, whole=5)
 
 
 # features
