@@ -32,7 +32,7 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 1
     threads: Count = 1
 
-    trees: Annotated[int, Meta(ge=1, le=5000)] = 300
+    trees: Annotated[int, Meta(ge=1, le=5000)] = 80
     learning_rate: Share = 0.02
     depth: Annotated[int, Meta(ge=1, le=16)] = 4
     leaves: Annotated[int, Meta(ge=2, le=4096)] = 12
