@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import Namespace
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import replace as with_
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from core.cli import Failed, WrongUse
 from core.cli.ground import asked
 from core.cli.operate import Answer, opened
 from core.cli.research import progress
 from core.domain.backtest import Result
-from core.domain.bars import Bars, close_time
+from core.domain.bars import Bars, close_time, epoch, moment
 from core.domain.daily import Daily
 from core.domain.evidence import track
 from core.domain.evidence.figures import figures
 from core.domain.features import REGISTRY
-from core.domain.forecast import BadModel, Model, load
+from core.domain.forecast import Model, load
 from core.domain.outside import Outside
 from core.domain.proof import Proof
 from core.domain.state import Book
@@ -37,37 +43,63 @@ from core.flows.backtest import (
     sure,
     trade,
 )
-from core.flows.serving import fetch, live_model, pointer_key, version_of
-from core.flows.trials import Trials, digest, note, tried
+from core.flows.serving import Problem, fetch, live_model, pointer_key, version_of
+from core.flows.trials import digest, note, tried
 from core.ports import Document, Missing
 from core.wiring import App
+
+if TYPE_CHECKING:
+    from core.domain.ensemble import Training
+
+log = logging.getLogger("hourhand.research")
+Maker = Callable[..., Forecasts]  # of a Ground
 
 
 def backtest(arguments: Namespace) -> Answer:
     app = opened(arguments)
     ground_ = asked(app, arguments)
-    forecasts = since(_forecasts(app, ground_, arguments), ground_, arguments.since)
+    make = _source(app, ground_, arguments)
+    forecasts = since(make(ground_), ground_, arguments.since)
+    _some_left(ground_, forecasts)
     ran = Ran(ground_, forecasts, trade(ground_, forecasts, app.settings.research.resume_hours))
-    if not ran.result.bars:
-        raise Failed(f"{len(ground_.bars)} bars leave none to trade on: {forecasts.need} come before the first")
-    proof = proved(app, ground_, forecasts, arguments) if arguments.prove else None
-    if arguments.quick:
-        said = summary(ran) | shown(proof)
-        return said, told(said)
-    return weighed(app, ran, arguments, proof)
+    proof = proved(app, ground_, forecasts.kind, make, arguments) if arguments.prove else None
+    if not arguments.quick:
+        return weighed(app, ran, arguments, proof)
+    _noted(app, ran, arguments)
+    said = summary(ran) | shown(proof)
+    return said, told(said)
 
 
-def weighed(
-    app: App, ran: Ran, arguments: Namespace, proof: Proof | None = None, trials: Trials | None = None
-) -> Answer:
-    """With evidence and report; the run is noted as a trial before it is judged by their number (`trials`: by that)."""
+def _some_left(ground_: Ground, forecasts: Forecasts) -> None:
+    bars = ground_.bars
+    if forecasts.first < len(bars):
+        return
+    last = close_time(moment(bars.time[-1]), ground_.book.timeframe)
+    known = f"{len(bars)} bars up to {last:%Y-%m-%dT%H:%MZ} leave none to trade on"
+    if forecasts.kind == "model":
+        raise Failed(f"{known}: {forecasts.told}; give later bars, or --walk")
+    raise Failed(f"{known}: {forecasts.need} come before the first; give more bars, or correct --from or --to")
+
+
+def _noted(app: App, ran: Ran, arguments: Namespace) -> str:
+    """Counts the run as a trial, a quick one too: whoever sees its figures can choose by them. Returns its name."""
+    book, research = ran.ground.book, app.settings.research
+    strategy = replace(book, id="")  # two books with the same settings are one strategy
+    chosen = (ran.forecasts.kind, ran.forecasts.chosen, research.resume_hours, arguments.since, arguments.until)
+    name = digest(strategy, chosen)
+    note(app.results, book, name, [sharpe(ran)])
+    return name
+
+
+def weighed(app: App, ran: Ran, arguments: Namespace, proof: Proof | None = None, name: str | None = None) -> Answer:
+    """With evidence and report; noted as a trial before it is judged by their number, unless it has a `name` already:
+    that of a trial that was counted elsewhere."""
     from core.cli.study import study
     from core.report import write
 
-    said = summary(ran)
-    book, run = ran.ground.book, digest(ran.ground.book, ran.forecasts.kind, ran.forecasts.told, said["data"])
-    note(app.results, book, run, sharpe(ran))
-    trials = trials or tried(app.results, book)
+    said, book = summary(ran), ran.ground.book
+    run = digest(name or _noted(app, ran, arguments), said["data"])
+    trials = tried(app.results, book)
     evidence = sure(ran, app.settings.research, trials.number, trials.variance)
     folder = arguments.out or Path(app.settings.research.path) / "runs" / f"{book.id}-{run[:12]}"
     write(folder, study(ran, evidence, _provenance(ran, said, trials.number, run), proof))
@@ -76,22 +108,23 @@ def weighed(
     return said, told(said)
 
 
-def proved(app: App, ground_: Ground, forecasts: Forecasts, arguments: Namespace) -> Proof:
+def proved(app: App, ground_: Ground, kind: str, make: Maker, arguments: Namespace) -> Proof:
     """--prove: of features, labels, training and, where the forecasts need no training on the way, decisions."""
     from core.flows.prove import prove
 
     research, book = app.settings.research, ground_.book
+    everywhere = partial(make, whole=True) if kind == "model" else make
 
     def run(bars: Bars, daily: Daily, outside: Outside) -> Result:
         cut = ground(book, bars, daily, outside)
-        again = _forecasts(app, cut, arguments)
-        return trade(cut, replace(again, first=again.need - 1), research.resume_hours)
+        again = everywhere(cut)
+        return trade(cut, with_(again, first=again.need - 1), research.resume_hours)
 
     try:
         with progress(arguments.json) as show:
             return prove(
                 book, ground_.bars, ground_.daily, app.settings.training.learning(), ground_.outside,
-                None if forecasts.kind == "walk" else run, research.train_days, research.test_days,
+                None if kind == "walk" else run, research.train_days, research.test_days,
                 progress=lambda share: show("proofs", share),
             )  # fmt: skip
     except ValueError as failure:
@@ -126,38 +159,57 @@ def _provenance(ran: Ran, said: Document, trials: int, tried_: str) -> dict[str,
     }
 
 
-def _forecasts(app: App, ground_: Ground, arguments: Namespace) -> Forecasts:
-    """As asked for; unasked, the live model where there are bars that it has not learnt from, else by walking."""
+def _source(app: App, ground_: Ground, arguments: Namespace) -> Maker:
+    """As asked for; unasked, the live model where there are bars that it has not learnt from, else walking."""
     if arguments.signal is not None:
         if arguments.signal not in REGISTRY:
             raise WrongUse(f"--signal {arguments.signal}: there is no such feature; there are {', '.join(REGISTRY)}")
-        return by_signal(ground_, arguments.signal)
-    stored = "" if arguments.walk else _stored(app, ground_.book, arguments.model)
-    if isinstance(stored, Model):
-        found = by_model(ground_, stored, version_of(stored.manifest, stored.version))
-        if found.first < len(ground_.bars) or arguments.model is not None:
-            return found
-    if arguments.model is not None and isinstance(stored, str):
-        raise Failed(stored)
-    research, workers = app.settings.research, app.workers(arguments.cluster)
-    training = app.settings.training.learning()
+        return partial(by_signal, name=arguments.signal)
+    if arguments.model is not None:
+        return _by(_stored(app, ground_.book, arguments.model))
+    live = None if arguments.walk else _live(app, ground_)
+    return _by(live) if live else partial(walked, app, app.settings.training.learning(), arguments)
+
+
+def _by(model: Model) -> Maker:
+    return partial(by_model, model=model, version=version_of(model.manifest, model.version))
+
+
+def walked(app: App, training: Training, arguments: Namespace, ground_: Ground) -> Forecasts:
+    """By models that are trained on the way."""
+    workers, research = app.workers(arguments.cluster), app.settings.research
     with progress(arguments.json) as show:
-        try:
-            return by_walk(ground_, training, research, workers, app.results, lambda share: show("windows", share))
-        except ValueError as failure:
-            raise Failed(str(failure)) from None
+        return by_walk(ground_, training, research, workers, app.results, lambda share: show("windows", share))
 
 
-def _stored(app: App, book: Book, version: str | None) -> Model | str:
-    """The model that --model names, the live one without it, or why there is none."""
-    world = app.world(book.id)
-    if version is not None and version != "live":
-        try:
-            return load(fetch(world, book, version), None)
-        except (Missing, BadModel) as failure:
-            return f"--model {version}: {failure}"
-    found = live_model(world, book, world.state.read([pointer_key(book.id)])[pointer_key(book.id)].data)
-    return found if isinstance(found, Model) else found[1]
+def _stored(app: App, book: Book, version: str) -> Model:
+    """The model that --model names. Raises Failed."""
+    if version == "live":
+        found = _pointed(app, book)
+        if isinstance(found, Model):
+            return found
+        raise Failed(f"--model live: {found[1]}")
+    try:
+        return load(fetch(app.world(book.id), book, version), None)
+    except (Missing, ValueError) as failure:
+        raise Failed(f"--model {version}: {failure}") from None
+
+
+def _live(app: App, ground_: Ground) -> Model | None:
+    """The live model; None when there is none of any use here."""
+    found, book = _pointed(app, ground_.book), ground_.book
+    if not isinstance(found, Model):
+        if found[0] != "model_missing":
+            log.warning("%s; models are trained on the way instead", found[1])
+        return None
+    made = found.manifest
+    fits = (made.symbol, made.timeframe) == (book.symbol, book.timeframe)
+    return found if fits and epoch(made.data_until) <= ground_.bars.time[-1] else None
+
+
+def _pointed(app: App, book: Book) -> Model | Problem:
+    world, key = app.world(book.id), pointer_key(book.id)
+    return live_model(world, book, world.state.read([key])[key].data)
 
 
 def summary(ran: Ran) -> Document:
@@ -178,8 +230,9 @@ def summary(ran: Ran) -> Document:
     }
 
 
-def _plain(trade: Any) -> Document:
-    plain: Document = msgspec.to_builtins(trade)
+def _plain(value: Any) -> Document:
+    """Amounts and times as they are, which --json writes exactly."""
+    plain: Document = msgspec.to_builtins(value, builtin_types=(Decimal, datetime))
     return plain
 
 

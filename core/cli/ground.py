@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import Namespace
 from datetime import timedelta
+from pathlib import Path
 
 from core.cli import Failed, WrongUse
 from core.cli.operate import chosen
@@ -15,17 +17,20 @@ from core.domain.state import Book
 from core.flows.backtest import Ground, ground
 from core.wiring import App
 
+log = logging.getLogger("hourhand.research")
+
 
 def asked(app: App, arguments: Namespace) -> Ground:
     """As --book, --bars, --vix and --to say. Raises WrongUse, Failed (no bars), BadBars, Missing or Unavailable."""
-    book = _one(app, arguments)
+    book = one(app, arguments)
     bars = _bars(app, book, arguments)
     if not len(bars):
         raise Failed("there are no bars to run on: see --bars and --to")
     return ground(book, bars, _vix(app, book, arguments, bars), _outside(app, book, bars))
 
 
-def _one(app: App, arguments: Namespace) -> Book:
+def one(app: App, arguments: Namespace) -> Book:
+    """The book that is asked about. Raises WrongUse."""
     books = chosen(app, arguments)
     if len(books) > 1:
         raise WrongUse(f"--book says which: the settings have {', '.join(book.id for book in books)}")
@@ -33,11 +38,16 @@ def _one(app: App, arguments: Namespace) -> Book:
 
 
 def _bars(app: App, book: Book, arguments: Namespace) -> Bars:
-    """The believable bars of --bars, or the market's past; up to --to."""
-    if arguments.bars is not None:
-        from core.adapters.files_market import FilesMarket
+    """The believable bars of --bars, or of all of [market] path, or else the market's past; up to --to."""
+    market = app.settings.market
+    path = arguments.bars or (Path(market.path) if market.source == "files" else None)
+    if path is not None:
+        from core.adapters.files_market import load
 
-        bars = FilesMarket(arguments.bars, book.timeframe).cleaned.bars
+        found = load(path, book.timeframe)
+        for said in (*found.repairs, *found.warnings):
+            log.warning("%s: %s", path, said)
+        bars = found.bars
     else:
         from core.flows.history import past
 
@@ -58,7 +68,11 @@ def _vix(app: App, book: Book, arguments: Namespace, bars: Bars) -> Daily:
         from core.adapters.file_vix import FileVix
 
         return FileVix(arguments.vix).history(until)
-    return daily_history(app.world(book.id).vix, until)
+    sources = app.world(book.id).vix
+    daily = daily_history(sources, until)
+    if sources and not len(daily):
+        log.warning("the VIX is missing: none of %s knows it", ", ".join(name for name, _ in sources))
+    return daily
 
 
 def _outside(app: App, book: Book, bars: Bars) -> Outside:

@@ -4,96 +4,119 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import replace as with_
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
-from core.cli import Failed, WrongUse
-from core.cli.backtest import weighed
-from core.cli.ground import asked
+from core.cli import WrongUse
+from core.cli.backtest import walked, weighed
+from core.cli.ground import asked, one
 from core.cli.operate import Answer, opened
 from core.cli.research import progress
 from core.domain.bars import moment
-from core.domain.ensemble import Training
 from core.flows import optimise as flow
-from core.flows.backtest import Forecasts, Ground, Ran, by_walk, trade
-from core.flows.trials import Trials
+from core.flows.backtest import Ground, Ran, sharpe, trade
+from core.flows.trials import note
 from core.ports import Document
 from core.wiring import App
+
+if TYPE_CHECKING:
+    from core.domain.ensemble import Training
 
 
 def optimise(arguments: Namespace) -> Answer:
     app = opened(arguments)
-    research, whole, ways = app.settings.research, asked(app, arguments), _ways(app, arguments)
+    research, ways = app.settings.research, _ways(app, arguments)
+    if arguments.open and not research.untouched_days:
+        raise WrongUse("--open: there are no untouched days: set [research] untouched_days")
     try:
-        until = flow.split(whole, research.untouched_days)
-        seen = whole.before(until)
-        walked = {name: _walked(app, seen, training, arguments) for name, training in ways.items()}
-        varied = arguments.vary or flow.VARIED
-        search = flow.Search(seen, walked, until, varied, research.resume_hours, research.seed)
-        with progress(arguments.json) as show:
-            found = flow.optimise(
-                search, _storage(app), arguments.trials, app.workers(arguments.cluster), arguments.jobs,
-                lambda share: show("trials", share),
-            )  # fmt: skip
+        varied = flow.keys(one(app, arguments), arguments.vary)
     except ValueError as failure:
-        raise WrongUse(str(failure)) from None
-    said: Document = {"study": search.name(), "untouched_from": moment(whole.bars.time[until - 1] + 1)}
-    said |= msgspec.to_builtins(found)
+        raise WrongUse(f"--vary {failure}") from None
+    whole = asked(app, arguments)
+    until = flow.split(whole, research.untouched_days)
+    seen = whole.before(until)
+    forecasts = {name: walked(app, training, arguments, seen) for name, training in ways.items()}
+    search = flow.Search(seen, forecasts, varied, research.resume_hours, research.seed)
+    with progress(arguments.json) as show:
+        found = flow.optimise(
+            search, _storage(app), arguments.trials, app.workers(arguments.cluster, arguments.jobs), arguments.jobs,
+            lambda share: show("trials", share),
+        )  # fmt: skip
+    note(app.results, whole.book, f"study-{found.study}", found.sharpes)
+    untouched = moment(whole.bars.time[until]) if until < len(whole.bars) else None
+    said = msgspec.to_builtins(found) | {"untouched_from": untouched and f"{untouched:%Y-%m-%dT%H:%M:%SZ}"}
     if not arguments.open:
         return said, _told(said)
-    return _opened(app, arguments, whole, search, found, ways[str(found.chosen["forecasts"])], said)
+    return _opened(app, arguments, whole, until, found, ways[str(found.chosen["forecasts"])], said)
 
 
 def _ways(app: App, arguments: Namespace) -> dict[str, Training]:
-    """How models may be trained, by name: each horizon with each kind of model."""
-    usual = app.settings.training.learning()
-    horizons, models = arguments.horizons or [usual.horizon], arguments.models or [usual.model]
-    return {
-        f"{model}, {horizon} bars ahead": replace(usual, horizon=horizon, model=model)
-        for horizon in horizons
-        for model in models
-    }
+    """How models may be trained, by name: every combination of what --training gives. Raises WrongUse."""
+    from core.domain.ensemble import Training
 
-
-def _walked(app: App, ground: Ground, training: Training, arguments: Namespace) -> Forecasts:
-    workers, research = app.workers(arguments.cluster), app.settings.research
-    with progress(arguments.json) as show:
-        return by_walk(ground, training, research, workers, app.results, lambda share: show("windows", share))
+    usual = msgspec.to_builtins(app.settings.training.learning())
+    named: dict[str, list[str]] = dict(arguments.training)
+    unknown = [key for key in named if key not in usual or key in ("threads", "seed")]
+    if unknown:
+        raise WrongUse(f"--training {', '.join(unknown)}: cannot be varied; choose among {', '.join(usual)}")
+    ways = {}
+    for values in product(*named.values()):
+        chosen = dict(zip(named, values, strict=True))
+        name = ", ".join(f"{key} = {value}" for key, value in chosen.items()) or "as set"
+        try:
+            ways[name] = msgspec.convert(usual | chosen, Training, strict=False)
+        except msgspec.ValidationError as failure:
+            raise WrongUse(f"--training {name}: {failure}") from None
+    return ways
 
 
 def _storage(app: App) -> str:
-    path = Path(app.settings.research.path)
+    path = Path(app.settings.research.path).absolute()
     path.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{path / 'studies.db'}"
 
 
 def _opened(
-    app: App, arguments: Namespace, whole: Ground, search: flow.Search, found: flow.Found, training: Training,
-    said: Document,
-) -> Answer:  # fmt: skip
-    """What the best makes of the untouched days. Each time that they were opened before is one trial more."""
-    times = flow.opened(app.results, whole, search)
-    book = replace(whole.book, policy=flow.policy(whole.book.policy, found.chosen))
-    ground = with_(whole, book=book)
-    forecasts = with_(_walked(app, ground, training, arguments), first=search.until)
+    app: App, arguments: Namespace, whole: Ground, until: int, found: flow.Found, training: Training, said: Document
+) -> Answer:
+    """What the best makes of the untouched days. It is one of the trials that were counted; each time that the days
+    were opened before is one trial more."""
+    times, name = flow.opened(app.results, whole, until), f"{found.study}-opened-{until}"
+    ground = with_(whole, book=replace(whole.book, policy=flow.policy(whole.book.policy, found.chosen)))
+    forecasts = with_(walked(app, training, arguments, ground), first=until)
     ran = Ran(ground, forecasts, trade(ground, forecasts, app.settings.research.resume_hours))
-    if not ran.result.bars:
-        raise Failed("there are no untouched days to open: set [research] untouched_days")
-    made, text = weighed(app, ran, arguments, trials=Trials(found.trials + times - 1, found.variance))
-    warning = "" if times == 1 else f"\nThese days were opened {times} times: they are not untouched any more."
-    return said | {"opened": times, "untouched": made}, f"{_told(said)}\nOn the untouched days:\n{text}{warning}"
+    if times > 1:
+        note(app.results, whole.book, f"opened-{times}", [sharpe(ran)])
+    made, text = weighed(app, ran, arguments, name=name)
+    warning = "" if times == 1 else f"These days were opened {times} times: they are not untouched any more."
+    said |= {"opened": times, "warning": warning or None, "untouched": made}
+    return said, "\n".join(filter(None, [_told(said), "On the untouched days:", text, warning]))
 
 
 def _told(said: Document) -> str:
-    chosen = ", ".join(f"{key} = {_short(value)}" for key, value in said["chosen"].items())
-    return (
+    chosen = dict(said["chosen"])
+    way = chosen.pop("forecasts")
+    lines = [
         f"The best of {said['trials']} trials ({said['finished']} ran to their end) is worth {said['worth']:.2f}, the "
-        f"mean of its folds' Sharpe ratios less its standard error:\n{chosen}\n"
-        f"No trial has seen anything from {said['untouched_from']:%Y-%m-%d} on."
-    )
+        f"mean of its folds' Sharpe ratios less its standard error:",
+        "[policy]",
+        *(f"{key} = {_plain(value)}" for key, value in chosen.items()),
+        *([] if way == "as set" else ["[training]", *(_way(part) for part in way.split(", "))]),
+    ]
+    if said["untouched_from"]:
+        lines.append(f"No trial has seen anything from {said['untouched_from'][:10]} on.")
+    return "\n".join(lines)
 
 
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _way(part: str) -> str:
+    key, _, value = part.partition(" = ")
+    return f'{key} = "{value}"' if value.isalpha() else part
+
+
+def _plain(value: object) -> str:
+    """As in a settings file."""
+    return str(value).lower()

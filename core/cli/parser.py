@@ -89,19 +89,22 @@ def _research(command: Command, one: argparse.ArgumentParser) -> None:
         "backtest", "backtest", "trade the past, and say how sure one may be of what comes of it", one, past, out
     )
     test.add_argument("--from", dest="since", type=moment_of, metavar="TIME", help="first bar to trade")
-    test.add_argument("--model", metavar="VERSION", help="forecasts of this model, or of the live one: live")
-    test.add_argument("--walk", action="store_true", help="train on the way, even where a model is live (walk-forward)")
-    test.add_argument("--signal", metavar="FEATURE", help="trade the sign of a feature, as a yardstick")
+    source = test.add_mutually_exclusive_group()
+    source.add_argument("--model", metavar="VERSION", help="forecasts of this model, or of the live one: live")
+    source.add_argument("--walk", action="store_true", help="train on the way, even where a model is live")
+    source.add_argument("--signal", metavar="FEATURE", help="trade the sign of a feature, as a yardstick")
     test.add_argument("--quick", action="store_true", help="trades and figures alone: no intervals, no report")
     test.add_argument("--prove", action="store_true", help="look for leaks: in features, labels, training, decisions")
     search = command(
         "optimise", "optimise", "look for a policy on all but the newest days, by walk-forward", one, past, out
     )
-    search.add_argument("--trials", type=_count, default=100, help="how many more to try (default: 100)")
+    search.add_argument("--trials", type=_count, default=100, help="how many in all (default: 100)")
     search.add_argument("--jobs", type=_count, default=2, help="trials at a time (default: 2)")
     search.add_argument("--vary", type=_names, metavar="KEYS", help="keys of [policy], such as threshold,edge")
-    search.add_argument("--horizons", type=_counts, metavar="BARS", help="of the forecast, such as 6,24")
-    search.add_argument("--models", type=_names, metavar="KINDS", help="such as stacking,lightgbm")
+    search.add_argument(
+        "--training", type=_choices, action="append", default=[], metavar="KEY=A,B",
+        help="what a key of [training] may be, such as horizon=6,24; may be given again",
+    )  # fmt: skip
     search.add_argument("--open", action="store_true", help="then open the untouched days, with the best; once")
     beside = command("compare", "backtest", "two or more reports side by side")
     beside.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the folder of a report, or its study.json")
@@ -145,12 +148,18 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _counts(text: str) -> list[int]:
-    return [_count(part) for part in text.split(",")]
-
-
 def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r}: give names with a comma between them")
+    return names
+
+
+def _choices(text: str) -> tuple[str, list[str]]:
+    key, equals, values = text.partition("=")
+    if not equals or not key.strip():
+        raise argparse.ArgumentTypeError(f"{text!r}: give a key and its values, such as horizon=6,24")
+    return key.strip(), _names(values)
 
 
 def _port(text: str) -> int:

@@ -17,12 +17,12 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from core.domain.backtest import Result, backtest
-from core.domain.bars import Bars, Floats, epoch, moment
+from core.domain.bars import Bars, Floats, epoch, moment, seconds
 from core.domain.daily import Daily
 from core.domain.evidence import Charges, Evidence, track, weigh
 from core.domain.evidence.figures import ratios
 from core.domain.features import CONTEXT, REGISTRY, SETS, FeatureSet, compute, feature_set
-from core.domain.forecast import Model
+from core.domain.forecast import BadModel, Model
 from core.domain.outside import NOTHING, Outside
 from core.domain.risk import regime
 from core.domain.state import Book
@@ -73,14 +73,15 @@ class Ground:
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecasts:
     """p(up) of every bar, NaN where there is none; `need`: bars without a gap that each takes; `first`: index of the
-    first bar to trade on; `problems`: why there is none, by index. `kind` and `told`: where they come from; `walked`:
-    how, when models were trained on the way."""
+    first bar to trade on; `problems`: why there is none, by index. `kind` and `told`: where they come from; `chosen`:
+    all that was chosen about them; `walked`: how, when models were trained on the way."""
 
     p_up: Floats
     need: int
     first: int
     kind: str
     told: str
+    chosen: tuple[object, ...] = ()
     problems: Mapping[int, Problem] = field(default_factory=dict)
     walked: Walked | None = None
 
@@ -104,30 +105,50 @@ def ground(book: Book, bars: Bars, daily: Daily, outside: Outside = NOTHING) -> 
 
 
 def by_signal(ground: Ground, name: str) -> Forecasts:
-    """As if it were certain that the price goes the way of a feature's sign. Raises KeyError for an unknown one."""
+    """As if it were certain that the price goes the way of a feature's sign. Raises KeyError for an unknown one,
+    ValueError for one that is missing at every bar."""
     value, need = ground.rows(feature_set(name, name))[:, 0], max(CONTEXT.lookback, REGISTRY[name].lookback)
+    if np.isnan(value).all():
+        raise ValueError(
+            f"{name} is missing at all of {len(value)} bars: it takes {REGISTRY[name].lookback} of them, or what "
+            f"[features] set = {ground.book.features} does not ask for"
+        )
     p_up = np.where(np.isnan(value), np.nan, np.where(value > 0, 1.0, 0.0))
-    return Forecasts(p_up, need, need - 1, "signal", f"up where {name} is above 0, down elsewhere")
+    return Forecasts(p_up, need, need - 1, "signal", f"up where {name} is above 0, down elsewhere", (name,))
 
 
-def by_model(ground: Ground, model: Model, version: str) -> Forecasts:
-    """What a stored model says, as a tick would ask it; from the first bar on that it has not learnt from."""
-    bars, features = ground.bars, SETS[ground.book.features]
-    rows = ground.rows(features)
-    usable = model.usable(rows)
-    p_up = np.full(len(bars), np.nan)
-    p_up[usable] = model.predict(rows[usable])
+def by_model(ground: Ground, model: Model, version: str, whole: bool = False) -> Forecasts:
+    """What a stored model says, as a tick would ask it; from the first bar on that it has not learnt from. `whole`: of
+    the bars before that, too. Raises BadModel: it was made for another market, or of other features."""
+    book, bars, features = ground.book, ground.bars, SETS[ground.book.features]
+    model.check_features(features.digest, features.names)
+    wrong = mismatched(model, book, moment(bars.time[0]))
+    if wrong and wrong[0] == "model_mismatched":
+        raise BadModel(*wrong)
     need = max(features.lookback, CONTEXT.lookback)
     first = max(int(np.searchsorted(bars.time, epoch(model.manifest.data_until))), need - 1)
-    problems = {
-        i: why for i in range(first, len(bars)) if (why := _problem(ground, model, rows[i], bool(usable[i]), i))
-    }
-    return Forecasts(p_up, need, first, "model", f"the model {version}, on bars that it has not learnt from", problems)
+    rows = ground.rows(features)
+    usable = model.usable(rows)
+    asked = np.flatnonzero(usable[0 if whole else first :]) + (0 if whole else first)
+    p_up = np.full(len(bars), np.nan)
+    p_up[asked] = model.predict(rows[asked])
+    told = f"the model {version}, on bars that it has not learnt from"
+    return Forecasts(p_up, need, first, "model", told, (version,), _problems(ground, model, rows, usable))
 
 
-def _problem(ground: Ground, model: Model, row: Floats, usable: bool, index: int) -> Problem | None:
-    found = mismatched(model, ground.book, moment(ground.bars.time[index]))
-    return found or (None if usable else unusable(model, row))
+def _problems(ground: Ground, model: Model, rows: Floats, usable: NDArray[np.bool_]) -> dict[int, Problem]:
+    """Why there is no forecast, by index, as a tick says it. Asked only where there may be a reason: bars are many."""
+    book, bars = ground.book, ground.bars
+    age = bars.time + seconds(book.timeframe) - model.manifest.data_until.timestamp()
+    suspect = ~usable
+    if book.policy.model_max_age_days:
+        suspect |= age > book.policy.model_max_age_days * 86400 - 1
+    found = {}
+    for i in np.flatnonzero(suspect).tolist():
+        old = mismatched(model, book, moment(bars.time[i]))
+        if why := old or (None if usable[i] else unusable(model, rows[i])):
+            found[i] = why
+    return found
 
 
 def by_walk(
@@ -152,7 +173,8 @@ def by_walk(
     need = max(features.lookback, CONTEXT.lookback)
     first = max(int(walked.steps[0].window.foresee[0]), need - 1)
     told = f"{len(walked.steps)} models, each trained on {research.train_days} days and used for {research.test_days}"
-    return Forecasts(walked.p_up, need, first, "walk", told, walked=walked)
+    chosen = (replace(training, threads=1), research.train_days, research.test_days)
+    return Forecasts(walked.p_up, need, first, "walk", told, chosen, walked=walked)
 
 
 def trade(ground: Ground, forecasts: Forecasts, resume_hours: float, late: int = 0) -> Result:
@@ -179,7 +201,10 @@ def costing(ground: Ground, times: int) -> Ground:
             interest_per_day=rules.interest_per_day * factor,
         ),
         costs=replace(
-            costs, slippage_bps=costs.slippage_bps * factor, stop_slippage_bps=costs.stop_slippage_bps * factor
+            costs,
+            slippage_bps=costs.slippage_bps * factor,
+            stop_slippage_bps=costs.stop_slippage_bps * factor,
+            funding_bps=costs.funding_bps * factor,
         ),
     )
     return with_(ground, book=dearer)

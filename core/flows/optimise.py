@@ -3,13 +3,17 @@
 Every trial counts: the deflated Sharpe ratio of what is found asks how many there were. The newest days, which no trial
 has seen, are opened once, with the policy that was found; whoever opens them again has one trial more, and no
 untouched days any longer.
+
+Points are drawn, and what came of them is written down, here alone; workers only try them, several at a time. So the
+same seed finds the same whatever the workers are, a search that was stopped goes on as if it had not been, and workers
+elsewhere need no access to the storage.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_
 from decimal import Decimal
@@ -24,13 +28,15 @@ from msgspec.structs import replace
 from core.domain.evidence import track
 from core.domain.evidence.figures import ratios
 from core.domain.risk import Policy
+from core.domain.state import Book
 from core.flows.backtest import Forecasts, Ground, trade
-from core.flows.trials import digest
-from core.ports import Missing, ModelStore, Workers
+from core.flows.trials import digest, market
+from core.ports import Missing, ModelStore, Unavailable, Workers
 
-log = logging.getLogger("hourhand.optimise")
 Chosen = dict[str, float | int | bool | str]
 FOLDS: Final = 5
+FEWEST: Final = 24  # bars of a fold
+STARTUP: Final = 10  # trials that run to their end before any is given up
 # What may be varied: (lowest, highest), whole numbers or not, or the choices. Keys of [policy].
 SPACE: Final[Mapping[str, tuple[Any, ...]]] = {
     "threshold": (0.0, 0.15),
@@ -51,41 +57,73 @@ VARIED: Final = ("threshold", "exit_fraction", "edge", "hold_bars", "certainty",
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """`forecasts`: by name, one for each way to train; `until`: index of the first untouched bar."""
+    """`ground`: up to the first untouched bar; `forecasts`: by name, one for each way to train; `varied`: as `keys`
+    gives them. Raises ValueError: the bars with forecasts are too few for folds."""
 
     ground: Ground
     forecasts: Mapping[str, Forecasts]
-    until: int
     varied: Sequence[str] = VARIED
     resume_hours: float = 0.0
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.ground.bars) - self.first < FOLDS * FEWEST:
+            raise ValueError(
+                f"{len(self.ground.bars) - self.first} bars with forecasts are too few for {FOLDS} folds: give more "
+                f"bars, or fewer [research] train_days or untouched_days"
+            )
+
+    @property
+    def first(self) -> int:
+        """The first bar that each of the forecasts may be traded on."""
+        return max(each.first for each in self.forecasts.values())
 
     def name(self) -> str:
         """Of the study: the same for the same question, so that an interrupted search goes on."""
         ground, parts = self.ground, hashlib.sha256()
         for each in sorted(self.forecasts):
             parts.update(each.encode() + self.forecasts[each].p_up.tobytes())
-        asked = digest(ground.book, self.until, self.varied, self.resume_hours, parts.hexdigest(), ground.bars.digest())
-        return f"{ground.book.id}-{asked[:12]}"
+        space = {key: SPACE[key] for key in self.varied}
+        asked = (ground.book, ground.bars.digest(), parts.hexdigest(), space, FOLDS, self.resume_hours, self.seed)
+        return f"{ground.book.id}-{digest(*asked)[:12]}"
+
+    def lean(self) -> Search:
+        """The same without what no trial looks at, to be sent to workers."""
+        forecasts = {name: with_(each, walked=None) for name, each in self.forecasts.items()}
+        return with_(self, forecasts=forecasts)
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """The best trial. `worth`: mean of the folds' Sharpe ratios less its standard error; `finished` of `trials` ran to
-    their end, the others were given up on the way; `variance`: of the Sharpe ratios of those that finished."""
+    their end, the others were given up on the way. `sharpes`: of every trial, the mean of the folds that it ran."""
 
+    study: str
     chosen: Chosen
     worth: float
     trials: int
     finished: int
-    variance: float | None
+    sharpes: list[float]
+
+
+def keys(book: Book, named: Sequence[str] | None) -> tuple[str, ...]:
+    """What is varied, in order. Raises ValueError for a key that cannot be."""
+    unknown = [key for key in named or () if key not in SPACE]
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: cannot be varied; choose among {', '.join(SPACE)}")
+    fixed = set() if book.policy.short else {"short"}  # where a book may not go short, a trial may not either
+    if fixed & set(named or ()):
+        raise ValueError("short: [policy] short = false keeps this book from it: set it true to vary it")
+    return tuple(sorted(set(named or VARIED) - fixed))
 
 
 def split(ground: Ground, untouched_days: int) -> int:
-    """The index of the first bar that no trial may see. Raises ValueError: nothing is left before it."""
+    """The index of the first bar that no trial may see; the number of bars when there is none. Raises ValueError:
+    nothing is left before it."""
     bars = ground.bars
-    until = int(np.searchsorted(bars.time, bars.time[-1] - untouched_days * 86400, "right")) if untouched_days else -1
-    until = len(bars) if until < 0 else until
-    if until < 2:
+    if not untouched_days:
+        return len(bars)
+    until = int(np.searchsorted(bars.time, bars.time[-1] - untouched_days * 86400, "right"))
+    if not until:
         raise ValueError(f"{untouched_days} untouched days leave none of {len(bars)} bars to search on: give more bars")
     return until
 
@@ -95,82 +133,97 @@ def optimise(
     storage: str,
     trials: int,
     workers: Workers,
-    parts: int = 1,
+    at_once: int = 1,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Found:
-    """`trials` more trials, in `parts` at a time, remembered at `storage` (as Optuna names it: sqlite:///FILE). Raises
-    ValueError for a key that cannot be varied."""
-    import optuna
+    """The best of `trials` in all, those counted that an earlier run of the same search has left at `storage` (as
+    Optuna names it: sqlite:///FILE). Raises Unavailable: the storage, or the workers, cannot be used."""
+    with _stored(storage) as create:
+        study, lean = create(study_name=search.name(), direction="maximize", load_if_exists=True), search.lean()
+        while (count := len(_ended(study))) < trials:
+            progress(count / trials)
+            study.sampler = _sampler(search.seed, count)
+            asked = [study.ask() for _ in range(min(at_once, trials - count))]
+            drawn = [_drawn(search, trial) for trial in asked]
+            for number, made in sorted(workers.run(partial(tried, lean, _least(study)), drawn)):
+                _told(study, asked[number], made)
+        progress(1.0)
+        return _found(study)
 
-    unknown = [key for key in search.varied if key not in SPACE]
-    if unknown:
-        raise ValueError(f"{', '.join(unknown)}: cannot be varied; choose among {', '.join(SPACE)}")
+
+@contextmanager
+def _stored(storage: str) -> Iterator[Callable[..., Any]]:
+    """optuna.create_study at `storage`."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _study(search, storage, search.seed)
-    before = len(study.trials)
-    shares = [trials // parts + (i < trials % parts) for i in range(parts)]
-    items = [(share, search.seed + before + i) for i, share in enumerate(shares) if share]
-    for done, _ in enumerate(workers.run(partial(_some, search, storage), items)):
-        progress((done + 1) / len(items))
-    return _found(_study(search, storage, search.seed))
+    try:
+        yield partial(optuna.create_study, storage=storage)
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as failure:
+        said = str(failure.__cause__ or failure).splitlines()[0]
+        raise Unavailable(f"the studies at {storage} cannot be used ({said}): mend or remove the file") from failure
 
 
-def _study(search: Search, storage: str, seed: int) -> Any:
-    import optuna
+def _sampler(seed: int, count: int) -> Any:
+    """Of its own for each batch of trials, so that a search that goes on draws what it would have drawn."""
+    from optuna.samplers import TPESampler
 
-    return optuna.create_study(
-        study_name=search.name(),
-        storage=storage,
-        direction="maximize",
-        load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=10, n_warmup_steps=1),
-    )
-
-
-def _some(search: Search, storage: str, item: tuple[int, int]) -> int:
-    """A worker's share of the trials."""
-    count, seed = item
-    _study(search, storage, seed).optimize(partial(_trial, search), n_trials=count)
-    return count
-
-
-def _trial(search: Search, trial: Any) -> float:
-    import optuna
-
-    chosen = _drawn(search, trial)
-    book = search.ground.book
-    ground = with_(search.ground, book=replace(book, policy=policy(book.policy, chosen)))
-    forecasts = search.forecasts[str(chosen["forecasts"])]
-    made: list[float] = []
-    for step, (first, end) in enumerate(folds(forecasts.first, search.until)):
-        made.append(_sharpe(ground, forecasts, first, end, search.resume_hours))
-        trial.report(float(np.mean(made)), step)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-    trial.set_user_attr("sharpe", float(np.mean(made)))
-    return worth(made)
+    return TPESampler(seed=int(np.random.SeedSequence([seed, count]).generate_state(1)[0]))
 
 
 def _drawn(search: Search, trial: Any) -> Chosen:
     """One point of the space."""
     chosen: Chosen = {"forecasts": trial.suggest_categorical("forecasts", sorted(search.forecasts))}
     for key in search.varied:
-        low, high = SPACE[key]
+        low, high = _bounds(key, search.ground.book.policy)
         if isinstance(low, bool):
             chosen[key] = trial.suggest_categorical(key, [low, high])
         elif isinstance(low, int):
             chosen[key] = trial.suggest_int(key, low, high)
         else:
             chosen[key] = trial.suggest_float(key, low, high)
-    return chosen
+    return _rounded(chosen)
+
+
+def _bounds(key: str, policy: Policy) -> tuple[Any, Any]:
+    """Of SPACE, as far as the rest of the policy allows."""
+    low, high = SPACE[key]
+    if key == "threshold":
+        low = max(low, policy.threshold_min)
+        high = max(low, min(high, policy.threshold_max))
+    return low, high
+
+
+def _rounded(chosen: Chosen) -> Chosen:
+    """What is written in settings is what was tried."""
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in chosen.items()}
 
 
 def policy(before: Policy, chosen: Chosen) -> Policy:
-    """`before` with what was chosen; money exactly, to four places."""
+    """`before` with what was chosen."""
     keys = {key: value for key, value in chosen.items() if key != "forecasts"}
-    exact = {key: Decimal(str(round(float(value), 4))) for key, value in keys.items() if key == "risk_per_trade"}
+    exact = {key: Decimal(str(value)) for key, value in keys.items() if isinstance(getattr(before, key), Decimal)}
     return replace(before, **keys | exact)
+
+
+def tried(search: Search, least: Sequence[float], chosen: Chosen) -> list[float]:
+    """The Sharpe ratio of each fold; of fewer when their mean falls below `least`, which has a value for each."""
+    book, forecasts = search.ground.book, search.forecasts[str(chosen["forecasts"])]
+    ground = with_(search.ground, book=replace(book, policy=policy(book.policy, chosen)))
+    made: list[float] = []
+    for first, end in folds(search.first, len(ground.bars)):
+        made.append(_sharpe(ground, forecasts, first, end, search.resume_hours))
+        if least and float(np.mean(made)) < least[len(made) - 1]:
+            break
+    return made
+
+
+def _sharpe(ground: Ground, forecasts: Forecasts, first: int, end: int, resume_hours: float) -> float:
+    part = ground.before(end)
+    cut = with_(forecasts, p_up=forecasts.p_up[:end], first=first)
+    made = track(trade(part, cut, resume_hours), part.bars, part.book.timeframe)
+    return ratios(made.returns, 0.0, made.bars_per_year)[0] or 0.0
 
 
 def folds(first: int, end: int) -> list[tuple[int, int]]:
@@ -181,40 +234,67 @@ def folds(first: int, end: int) -> list[tuple[int, int]]:
 
 def worth(sharpes: Sequence[float]) -> float:
     """The mean less its standard error: what did well in one fold only is worth little."""
-    return float(np.mean(sharpes) - np.std(sharpes) / np.sqrt(len(sharpes)))
+    return float(np.mean(sharpes) - np.std(sharpes, ddof=1) / np.sqrt(len(sharpes)))
 
 
-def _sharpe(ground: Ground, forecasts: Forecasts, first: int, end: int, resume_hours: float) -> float:
-    part = ground.before(end)
-    cut = with_(forecasts, p_up=forecasts.p_up[:end], first=first)
-    made = track(trade(part, cut, resume_hours), part.bars, part.book.timeframe)
-    return ratios(made.returns, 0.0, made.bars_per_year)[0] or 0.0
+def _told(study: Any, trial: Any, made: Sequence[float]) -> None:
+    """Writes down what came of a trial."""
+    from optuna.trial import TrialState
+
+    for step in range(len(made)):
+        trial.report(float(np.mean(made[: step + 1])), step)
+    if len(made) < FOLDS:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, worth(made))
+
+
+def _least(study: Any) -> list[float]:
+    """After each fold, what a trial must have reached to go on: the median of those that ran to their end, as Optuna's
+    MedianPruner has it where trials write to the storage themselves; anything after the first fold, which says little,
+    and after the last. Empty while such trials are few."""
+    made = [list(trial.intermediate_values.values()) for trial in _ended(study) if _finished(trial)]
+    if len(made) < STARTUP:
+        return []
+    return [-np.inf, *np.median(made, axis=0)[1:-1].tolist(), -np.inf]
+
+
+def _finished(trial: Any) -> bool:
+    return len(trial.intermediate_values) == FOLDS
+
+
+def _ended(study: Any) -> list[Any]:
+    """The trials that ran to their end or were given up; what was interrupted is no trial: nothing came of it."""
+    from optuna.trial import TrialState
+
+    found: list[Any] = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return found
 
 
 def _found(study: Any) -> Found:
-    from optuna.trial import TrialState
-
-    done = study.get_trials(states=[TrialState.COMPLETE])
-    sharpes = [trial.user_attrs["sharpe"] for trial in done]
-    tried = study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
+    ended, best = _ended(study), study.best_trial
+    sharpes = [trial.intermediate_values[max(trial.intermediate_values)] for trial in ended]
     return Found(
-        chosen=dict(study.best_params),
-        worth=float(study.best_value),
-        trials=len(tried),
-        finished=len(done),
-        variance=float(np.var(sharpes, ddof=1)) if len(sharpes) > 1 else None,
+        study=study.study_name,
+        chosen=_rounded(best.params),
+        worth=best.value,
+        trials=len(ended),
+        finished=sum(map(_finished, ended)),
+        sharpes=sharpes,
     )
 
 
-def opened(store: ModelStore, whole: Ground, search: Search) -> int:
-    """How often the days after `search.until` of `whole`, or some of them, have been opened, this time included; it is
-    written down first."""
+def opened(store: ModelStore, whole: Ground, until: int) -> int:
+    """How often the bars of `whole` from index `until` on, or some of them, have been opened, this time included; it
+    is written down first. Raises ValueError: there are none."""
     book, bars = whole.book, whole.bars
-    first, last = int(bars.time[min(search.until, len(bars) - 1)]), int(bars.time[-1])
-    name = f"untouched/{book.symbol.replace('/', '-').replace(':', '-').lower()}-{book.timeframe}"
+    if until >= len(bars):
+        raise ValueError("there are no untouched days to open: set [research] untouched_days")
+    first, last = int(bars.time[until]), int(bars.time[-1])
+    name = f"untouched/{market(book)}"
     try:
-        known: list[tuple[int, int]] = msgspec.json.decode(store.get(name), type=list[tuple[int, int]])
+        known = msgspec.json.decode(store.get(name), type=list[tuple[int, int]])
     except Missing:
         known = []
     store.put(name, msgspec.json.encode([*known, (first, last)]))
-    return 1 + sum(since <= last and first <= until for since, until in known)
+    return 1 + sum(since <= last and first <= end for since, end in known)

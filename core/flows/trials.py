@@ -1,10 +1,15 @@
 """Trials: what has been tried on a market, and how well each did. Who tries often enough finds an edge by chance, so
-the deflated Sharpe ratio asks how many there were (Bailey and López de Prado, The Deflated Sharpe Ratio, 2014)."""
+the deflated Sharpe ratio asks how many there were (Bailey and López de Prado, The Deflated Sharpe Ratio, 2014).
+
+A market is a symbol and a timeframe: all books on it share its trials. A trial is what was chosen, not the bars that it
+was tried on: the same strategy on a day more of them is not another one.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -20,21 +25,29 @@ class Trials(NamedTuple):
     variance: float | None
 
 
-def note(store: ModelStore, book: Book, tried: str, sharpe: float) -> None:
-    """Remembers that `tried` (a digest of all that was chosen) made `sharpe` (a year's). The same one counts once."""
-    store.put(_folder(book) + tried, msgspec.json.encode({"sharpe": sharpe}))
+def note(store: ModelStore, book: Book, name: str, sharpes: Sequence[float]) -> None:
+    """Remembers what each of the trials under `name` made, as a year's Sharpe ratio. The same name counts once."""
+    store.put(f"trials/{market(book)}/{name}", msgspec.json.encode(list(sharpes)))
 
 
 def tried(store: ModelStore, book: Book) -> Trials:
-    """Everything that was ever tried on this book's market."""
-    sharpes = [msgspec.json.decode(store.get(name))["sharpe"] for name in store.names(_folder(book))]
+    """Everything that was ever tried on this book's market. Raises ValueError: what was noted is damaged."""
+    sharpes = [sharpe for name in store.names(f"trials/{market(book)}/") for sharpe in _read(store, name)]
     return Trials(len(sharpes), statistics.variance(sharpes) if len(sharpes) > 1 else None)
 
 
+def _read(store: ModelStore, name: str) -> list[float]:
+    try:
+        return msgspec.json.decode(store.get(name), type=list[float])
+    except msgspec.MsgspecError as failure:
+        raise ValueError(f"{name}, where trials are counted, is damaged ({failure}): put it back, or [1.0]") from None
+
+
 def digest(*chosen: object) -> str:
-    """SHA-256 of everything that a run follows from."""
+    """SHA-256 of everything that was chosen."""
     return hashlib.sha256(msgspec.json.encode(chosen, order="sorted")).hexdigest()
 
 
-def _folder(book: Book) -> str:
-    return f"trials/{book.symbol.replace('/', '-').replace(':', '-').lower()}-{book.timeframe}/"
+def market(book: Book) -> str:
+    """As part of a file's name."""
+    return f"{book.symbol.replace('/', '-').replace(':', '-').lower()}-{book.timeframe}"

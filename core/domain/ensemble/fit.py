@@ -125,7 +125,7 @@ def _check_rows(rows: Floats, names: Sequence[str]) -> None:
 
 def _absent(rows: Floats) -> NDArray[np.bool_]:
     """(k,): the columns without a single value."""
-    absent: NDArray[np.bool_] = np.isnan(rows).all(axis=0)
+    absent: NDArray[np.bool_] = np.logical_and.reduce(np.isnan(rows), axis=0)
     return absent
 
 
