@@ -87,6 +87,14 @@ class MemoryModels:
         self._files.pop(name, None)
 
 
+class InProcess:
+    """A Workers without any: one piece of work after the other, the last one first."""
+
+    def run(self, job: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        for index in reversed(range(len(items))):
+            yield index, job(items[index])
+
+
 class FixedClock:
     """A Clock that stands until it is moved."""
 

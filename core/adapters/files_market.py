@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.domain.bars import BadBars, Bars
 from core.domain.quality import Cleaned, judge, table
 from core.domain.quality.columns import Column, join
@@ -104,7 +106,19 @@ def _read_parquet(source: Path | io.BytesIO, where: str) -> dict[str, Column]:
         raise BadBars(
             "damaged_file", f"{where}: is no whole parquet file ({str(error).splitlines()[0]}); download it again"
         ) from error
-    return {name: read[name].to_numpy() for name in read.column_names}
+    return {name: _values(arrow, read[name]) for name in read.column_names}
+
+
+def _values(arrow: Any, column: Any) -> Column:
+    """What column.to_numpy() gives; it imports pandas where that is installed, which takes longer than all the rest."""
+    kind, types = column.type, arrow.types
+    timed = types.is_timestamp(kind)
+    if column.null_count or not column.num_chunks or not (timed or types.is_integer(kind) or types.is_floating(kind)):
+        values: Column = column.to_numpy()
+        return values
+    plain = [np.from_dlpack(chunk.view(arrow.int64()) if timed else chunk) for chunk in column.chunks]
+    joined = np.concatenate(plain) if len(plain) > 1 else plain[0]
+    return joined.view(f"datetime64[{kind.unit}]") if timed else joined
 
 
 def _read_csv(path: Path) -> dict[str, Column]:

@@ -18,6 +18,7 @@ from core.ports import Conflict, Document, Missing, Unavailable
 from core.settings import SettingsError
 
 FAILURES = (Unavailable, Conflict, Missing, ValueError, OSError)
+RESEARCH = ("optuna", "sqlalchemy", "dask", "distributed", "matplotlib")  # what requirements-research.txt adds
 UNDONE = ("failed", "busy")  # outcomes after which the command is worth another try
 
 
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FAILURES as failure:
         return _fail(arguments, 1, json_log.clean(str(failure)))
     except ImportError as failure:
-        return _fail(arguments, 1, f"{failure.name} is not installed: pip install -r requirements-train.txt")
+        which = "research" if failure.name in RESEARCH else "train"
+        return _fail(arguments, 1, f"{failure.name} is not installed: pip install -r requirements-{which}.txt")
     except KeyboardInterrupt:
         return _fail(arguments, 1, "stopped; what was written down stands")
     _print(document if arguments.json else text)

@@ -78,7 +78,7 @@ def _some_left(ground_: Ground, forecasts: Forecasts) -> None:
     known = f"{len(bars)} bars up to {last:%Y-%m-%dT%H:%MZ} leave none to trade on"
     if forecasts.kind == "model":
         raise Failed(f"{known}: {forecasts.told}; give later bars, or --walk")
-    raise Failed(f"{known}: {forecasts.need} come before the first; give more bars, or correct --from or --to")
+    raise Failed(f"{known}: {forecasts.need - 1} come before the first; give more bars, or correct --from or --to")
 
 
 def _noted(app: App, ran: Ran, arguments: Namespace) -> str:

@@ -90,7 +90,7 @@ def _opened(
     forecasts = with_(walked(app, training, arguments, ground), first=until)
     ran = Ran(ground, forecasts, trade(ground, forecasts, app.settings.research.resume_hours))
     if times > 1:
-        note(app.results, whole.book, f"opened-{times}", [sharpe(ran)])
+        note(app.results, whole.book, f"opened-{found.study}-{times}", [sharpe(ran)])
     made, text = weighed(app, ran, arguments, name=name)
     warning = "" if times == 1 else f"These days were opened {times} times: they are not untouched any more."
     said |= {"opened": times, "warning": warning or None, "untouched": made}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,11 +14,12 @@ from msgspec.structs import replace
 from core.domain.bars import YEAR, seconds
 from core.domain.decide import Decision, View
 from core.domain.fills import Costs, apply
-from core.domain.orders import MARKET, Fill, Holding, Order, Rules, Sight, exact
-from core.domain.risk import Facts, Marks, Policy, Result, Room, Trip, breakers
+from core.domain.orders import ENDS, MARKET, Fill, Holding, Order, Rules, Sight, exact
+from core.domain.risk import Facts, Limits, Marks, Policy, Result, Room, Trip, breakers
 from core.domain.switch import Mode
 
 RESULTS_KEPT = 30  # as many as [policy] performance_trades may ask for
+UNKNOWN = Decimal("NaN")
 ENDED_KEPT = 8  # orders that have ended: executions of theirs may be told late
 
 
@@ -72,7 +74,7 @@ class BookState(Struct, frozen=True, kw_only=True):
 
     @property
     def open_orders(self) -> tuple[Order, ...]:
-        return tuple(order for order in self.orders if not order.ended)
+        return tuple([order for order in self.orders if order.status not in ENDS])
 
     @property
     def unsettled(self) -> tuple[Order, ...]:
@@ -83,10 +85,12 @@ class BookState(Struct, frozen=True, kw_only=True):
     def working(self) -> tuple[Order, ...]:
         """Orders that may change the position without the market's moving to a stop."""
         return tuple(
-            order
-            for order in self.orders
-            if order.status in ("sent", "unknown")
-            or (order.status in ("acknowledged", "partly_filled") and order.intent.leg in MARKET)
+            [
+                order
+                for order in self.orders
+                if order.status in ("sent", "unknown")
+                or (order.status in ("acknowledged", "partly_filled") and order.intent.leg in MARKET)
+            ]
         )
 
     @property
@@ -118,18 +122,19 @@ def book_fill(state: BookState, fill: Fill, rules: Rules) -> tuple[BookState, li
     """The state with `fill` taken in, and the trade that it closed. What is left as dust closes a trade, too."""
     before = state.holding
     after, profit = apply(before, fill)
-    state = replace(state, booked=(*state.booked, fill.id), slippages=_slippages(state, fill))
+    booked, slippages = (*state.booked, fill.id), _slippages(state, fill)
     reduced = before.position * fill.signed < 0
     turned = before.position * after.position < 0
     if before.opened is None or not reduced or not (turned or not after.position or rules.dust(after.position)):
-        return replace(state, holding=after), []
+        return replace(state, holding=after, booked=booked, slippages=slippages), []
     trade = _closed(before, fill, profit)
     if rules.dust(after.position):
         after = Holding(cash=after.cash, position=after.position, average_price=after.average_price)
     share = float(trade.pnl / state.equity) if state.equity > 0 else -1.0
     result = Result(closed=trade.closed, pnl=trade.pnl, share=share, stopped=trade.cause == "stop")
     results = (*state.results, result)[-RESULTS_KEPT:]
-    return replace(state, holding=after, closed=state.closed + 1, results=results), [trade]
+    changes: dict[str, Any] = {"holding": after, "booked": booked, "slippages": slippages}
+    return replace(state, **changes, closed=state.closed + 1, results=results), [trade]
 
 
 def _slippages(state: BookState, fill: Fill) -> tuple[float, ...]:
@@ -162,16 +167,17 @@ def win_rate(results: Sequence[Result], count: int) -> float | None:
     """The share of the last `count` trades that made money; None while there are fewer."""
     if len(results) < count:
         return None
-    return sum(result.pnl > 0 for result in results[-count:]) / count
+    return len([result for result in results[-count:] if result.pnl > 0]) / count
 
 
 def marked(state: BookState, price: float, now: datetime) -> BookState:
     """The state with its equity marked at `price`, the close of the bar that ended at `now`; unchanged without one."""
     if not (math.isfinite(price) and price > 0):
         return state
-    equity = state.holding.equity(exact(price))
+    known = exact(price)
+    equity = state.holding.equity(known)
     marks = breakers.mark(state.marks or breakers.mark(None, state.equity, now), equity, now)
-    return replace(state, equity=equity, price=exact(price), marks=marks)
+    return replace(state, equity=equity, price=known, marks=marks)
 
 
 def tripped(state: BookState, policy: Policy, now: datetime) -> tuple[BookState, tuple[Trip, ...]]:
@@ -179,12 +185,36 @@ def tripped(state: BookState, policy: Policy, now: datetime) -> tuple[BookState,
     if state.marks is None:
         return state, state.tripped
     since = state.resumed
-    results = tuple(result for result in state.results if since is None or result.closed > since)
+    results = state.results
+    if since is not None and results and results[0].closed <= since:
+        results = tuple(result for result in results if result.closed > since)
     facts = Facts(now=now, equity=state.equity, marks=state.marks, results=results, slippages=state.slippages)
+    found = breakers.trips(facts, policy)
+    if not found:
+        return state, state.tripped
     known = {trip.breaker for trip in state.tripped}
-    new = [trip for trip in breakers.trips(facts, policy) if trip.breaker not in known]
+    new = [trip for trip in found if trip.breaker not in known]
     lasting = (*state.tripped, *(trip for trip in new if trip.until is None))
     return replace(state, tripped=lasting), (*lasting, *(trip for trip in new if trip.until is not None))
+
+
+def exposed(state: BookState) -> Decimal:
+    """What a book holds, in quote currency and signed; or will hold once its orders are done, if that is more."""
+    position = state.holding.position
+    coming = [order for order in state.open_orders if order.intent.leg in MARKET]
+    after = position + sum(((o.intent.amount - o.filled) * (1 if o.intent.side == "buy" else -1) for o in coming), ZERO)
+    price = state.price or state.holding.average_price
+    amount = max(position, after, key=abs)
+    return amount * price if price or not amount else UNKNOWN
+
+
+def judged(state: BookState, equity: Decimal, limits: Limits, now: datetime) -> tuple[BookState, tuple[Trip, ...]]:
+    """The state with the `equity` of all books marked, and the account's breakers that are tripped."""
+    marks = breakers.mark(state.account, equity, now)
+    known = {trip.breaker for trip in state.tripped if trip.scope == "account"}
+    new = [t for t in breakers.account_trips(marks, equity, limits, now) if t.breaker not in known]
+    lasting = tuple(trip for trip in new if trip.until is None)
+    return replace(state, account=marks, tripped=(*state.tripped, *lasting)), tuple(new)
 
 
 def warned(state: BookState, trips: Sequence[Trip]) -> BookState:
@@ -272,11 +302,11 @@ def pruned(orders: Sequence[Order]) -> tuple[Order, ...]:
     """The open orders, the last that ended, and every exit and entry of the newest bar, whose attempts count on."""
     if len(orders) <= ENDED_KEPT:
         return tuple(orders)
-    ended = sum(order.ended for order in orders)
-    newest = max((order.intent.bar for order in orders), default=None)
+    over = [order.status in ENDS for order in orders]
+    ended, newest = sum(over), max([order.intent.bar for order in orders])
     kept = []
-    for order in orders:
-        ended -= order.ended
-        if not order.ended or ended < ENDED_KEPT or (order.intent.leg in MARKET and order.intent.bar == newest):
+    for order, done in zip(orders, over, strict=True):
+        ended -= done
+        if not done or ended < ENDED_KEPT or (order.intent.leg in MARKET and order.intent.bar == newest):
             kept.append(order)
     return tuple(kept)

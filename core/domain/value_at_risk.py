@@ -29,7 +29,7 @@ MEMORY: Final = 400  # returns; what is older has 2 % of the weight, and gets no
 WINDOW: Final = 299  # filtered returns: the third worst is exceeded in 3 of 300
 LOOKBACK: Final = MEMORY + 1  # bars that parametric and Monte Carlo look at
 LOOKBACK_HISTORICAL: Final = MEMORY + WINDOW + 1
-ROWS: Final = 4096  # windows at a time, to save memory
+ROWS: Final = 64 * WINDOW  # windows at a time, to save memory
 
 STUDENT: Final = 0.69  # the scale of Student's t (3 degrees of freedom) against volatility * sqrt(HORIZON)
 CLUSTER: Final = 0.91  # the decay of the variance within simulated paths
@@ -87,20 +87,57 @@ def historical(returns: Floats, volatility: Floats, level: float = LEVEL) -> Tai
     worst = max(1, math.floor((WINDOW + 1) * (1.0 - level) + 1e-9))
     loss, shortfall = np.full(len(returns), np.nan), np.full(len(returns), np.nan)
     if len(returns) >= LOOKBACK_HISTORICAL:
-        windows = np.lib.stride_tricks.sliding_window_view(filtered(returns, volatility), WINDOW)
-        for first in range(0, len(windows), ROWS):
+        values = filtered(returns, volatility)
+        for first in range(0, len(values) - WINDOW + 1, ROWS):
             rows = slice(first + LOOKBACK_HISTORICAL - 1, first + LOOKBACK_HISTORICAL - 1 + ROWS)
-            loss[rows], shortfall[rows] = _worst(windows[first : first + ROWS], worst)
+            loss[rows], shortfall[rows] = _worst(values[first : first + ROWS + WINDOW - 1], worst)
     now = volatility * math.sqrt(HORIZON)
     return Tail(loss * now, shortfall * now)
 
 
-def _worst(windows: Floats, k: int) -> Tail:
-    """Of each row, and of its larger side: the k-th worst, and the mean of the k worst."""
+def _worst(values: Floats, k: int) -> Tail:
+    """Of each window, and of its larger side: the k-th worst, and the mean of the k worst."""
+    few = len(values) < 2 * WINDOW or bool(np.isnan(values).any())
+    ends = _sorted(values, k) if few else [-_scanned(values, k)[::-1], -_scanned(-values, k)[::-1]]
+    means = [functools.reduce(np.add, end) / k for end in ends]  # in one order, as numpy's own sums need not be
+    return Tail(np.maximum(ends[0][0], ends[1][0]), np.maximum(*means))
+
+
+def _sorted(values: Floats, k: int) -> list[Floats]:
+    """Of each window the k smallest, with the sign changed, and the k largest, both ascending; shape (k, windows)."""
+    windows = np.lib.stride_tricks.sliding_window_view(values, WINDOW)
     parted = np.partition(windows, (k - 1, WINDOW - k), axis=1)
-    ends = [np.sort(-parted[:, :k], axis=1), np.sort(parted[:, WINDOW - k :], axis=1)]
-    means = [functools.reduce(np.add, end.T) / k for end in ends]  # in one order, as numpy's own sums need not be
-    return Tail(np.maximum(ends[0][:, 0], ends[1][:, 0]), np.maximum(*means))
+    return [np.sort(-parted[:, :k], axis=1).T, np.sort(parted[:, WINDOW - k :], axis=1).T]
+
+
+def _scanned(values: Floats, k: int) -> Floats:
+    """The k smallest of each window, ascending; shape (k, windows). Quick over many windows: each is the end of one
+    block of WINDOW values and the beginning of the next (van Herk, "A fast algorithm for local minimum and maximum
+    filters", 1992). None of the values is NaN."""
+    count = len(values) - WINDOW + 1
+    blocks = np.full((-(-len(values) // WINDOW) + 1) * WINDOW, np.inf)
+    blocks[: len(values)] = values
+    table = np.ascontiguousarray(blocks.reshape(-1, WINDOW).T)
+    ends, begins = _running(table[::-1], k)[::-1], _running(table, k)
+    found = np.empty((WINDOW, k, table.shape[1] - 1))
+    found[0] = ends[0, :, :-1]
+    one, other = ends[1:, :, :-1], begins[:-1, :, 1:]
+    for rank in range(k):  # the least that so many of both sides, taken from each as it comes, stay below
+        mixed = [np.maximum(one[:, i], other[:, rank - 1 - i]) for i in range(rank)]
+        found[1:, rank] = functools.reduce(np.minimum, mixed, np.minimum(one[:, rank], other[:, rank]))
+    return found.transpose(1, 2, 0).reshape(k, -1)[:, :count]
+
+
+def _running(table: Floats, k: int) -> Floats:
+    """The k smallest of each column's rows up to each row, ascending; shape (rows, k, columns)."""
+    found = np.full((len(table), k, table.shape[1]), np.inf)
+    found[0, 0] = table[0]
+    for row in range(1, len(table)):
+        left = table[row]
+        for rank in range(k):
+            np.minimum(found[row - 1, rank], left, out=found[row, rank])
+            left = np.maximum(found[row - 1, rank], left)
+    return found
 
 
 @functools.cache

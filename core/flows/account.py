@@ -15,16 +15,16 @@ from decimal import Decimal
 import msgspec
 
 from core.domain.bars import BadBars, Bars, unpack
-from core.domain.orders import MARKET, ZERO
-from core.domain.risk import Limits, Room, Trip, breakers
+from core.domain.orders import ZERO
+from core.domain.risk import Limits, Room, Trip
 from core.domain.risk.room import Exposure, correlation, room
-from core.domain.state import Book, BookState
+from core.domain.state import UNKNOWN, Book, BookState, exposed
+from core.domain.state import judged as state_judged
 from core.flows import window
 from core.flows.claim import book_key, state_of
 from core.ports import Versioned, World, Write
 
 TURNSTILE = "account/entries"
-UNKNOWN = Decimal("NaN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +80,11 @@ def beside(world: World, book: Book, found: Mapping[str, Versioned]) -> Account 
     return Account(world.limits, states, symbols, bars, found[TURNSTILE].version)
 
 
-def exposed(state: BookState) -> Decimal:
-    """What a book holds, in quote currency and signed; or will hold once its orders are done, if that is more."""
-    position = state.holding.position
-    coming = [order for order in state.open_orders if order.intent.leg in MARKET]
-    after = position + sum(((o.intent.amount - o.filled) * (1 if o.intent.side == "buy" else -1) for o in coming), ZERO)
-    price = state.price or state.holding.average_price
-    amount = max(position, after, key=abs)
-    return amount * price if price or not amount else UNKNOWN
-
-
 def judged(state: BookState, account: Account | None, now: datetime) -> tuple[BookState, tuple[Trip, ...]]:
     """The state with the account's equity marked, and the account's breakers that are tripped."""
     if account is None or None in account.states.values():  # what a damaged book holds is not known
         return state, ()
-    equity = account.equity(state)
-    marks = breakers.mark(state.account, equity, now)
-    state = msgspec.structs.replace(state, account=marks)
-    known = {trip.breaker for trip in state.tripped if trip.scope == "account"}
-    new = [t for t in breakers.account_trips(marks, equity, account.limits, now) if t.breaker not in known]
-    lasting = tuple(trip for trip in new if trip.until is None)
-    return msgspec.structs.replace(state, tripped=(*state.tripped, *lasting)), tuple(new)
+    return state_judged(state, account.equity(state), account.limits, now)
 
 
 def _state(found: Mapping[str, Versioned], book: Book) -> BookState | None:

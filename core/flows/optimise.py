@@ -137,15 +137,18 @@ def optimise(
     progress: Callable[[float], None] = lambda _: None,
 ) -> Found:
     """The best of `trials` in all, those counted that an earlier run of the same search has left at `storage` (as
-    Optuna names it: sqlite:///FILE). Raises Unavailable: the storage, or the workers, cannot be used."""
+    Optuna names it: sqlite:///FILE). Raises Unavailable: the storage, or the workers, cannot be used, or another run
+    has taken this search over."""
     with _stored(storage) as create:
         study, lean = create(study_name=search.name(), direction="maximize", load_if_exists=True), search.lean()
+        _forget(study)
         while (count := len(_ended(study))) < trials:
             progress(count / trials)
             study.sampler = _sampler(search.seed, count)
             asked = [study.ask() for _ in range(min(at_once, trials - count))]
             drawn = [_drawn(search, trial) for trial in asked]
-            for number, made in sorted(workers.run(partial(tried, lean, _least(study)), drawn)):
+            ended = sorted(workers.run(partial(tried, lean, _least(study)), drawn))  # all, before any is written down
+            for number, made in ended:
                 _told(study, asked[number], made)
         progress(1.0)
         return _found(study)
@@ -160,9 +163,19 @@ def _stored(storage: str) -> Iterator[Callable[..., Any]]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         yield partial(optuna.create_study, storage=storage)
+    except optuna.exceptions.UpdateFinishedTrialError as failure:
+        raise Unavailable(f"another run goes on with this search at {storage}: let it end first") from failure
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as failure:
         said = str(failure.__cause__ or failure).splitlines()[0]
         raise Unavailable(f"the studies at {storage} cannot be used ({said}): mend or remove the file") from failure
+
+
+def _forget(study: Any) -> None:
+    """Gives up what an interrupted run had under way, lest samplers wait for it."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
 
 
 def _sampler(seed: int, count: int) -> Any:

@@ -29,6 +29,7 @@ from core.domain.ensemble import Training
 from core.domain.features import FeatureSet, compute
 from core.domain.features.inputs import MAX_AGE
 from core.domain.labels import direction
+from core.domain.outside import NOTHING, Outside
 from core.domain.splits import Bar
 from core.domain.walk import Learnt, Walked, Window, learn, stitched, windows
 from core.ports import Missing, ModelStore, Workers
@@ -56,13 +57,15 @@ def walk(
     test_days: int = 10,
     progress: Progress = _quiet,
     vix_max_age: int = MAX_AGE,
+    outside: Outside = NOTHING,
 ) -> Walked:
     """Every bar of `bars` that a window foresees, by a model that was trained on the days before it only.
 
-    `daily` is the VIX, and may be none. `store` keeps finished windows; `progress` is told the share done. Raises
-    ValueError when there are too few bars for one window, Unavailable when the workers or the store cannot be reached.
+    `daily` is the VIX, and may be none; `outside`: what else `features` need. `store` keeps finished windows;
+    `progress` is told the share done. Raises ValueError when there are too few bars for one window, Unavailable when
+    the workers or the store cannot be reached.
     """
-    values = compute(features, bars, timeframe, daily, vix_max_age)
+    values = compute(features, bars, timeframe, daily, vix_max_age, outside)
     labels, ends = direction(bars, training.horizon, training.cost)
     return forward(bars.time, values, labels, ends, training, workers, store, train_days, test_days, progress)
 

@@ -20,6 +20,7 @@ from tests.fakes import MemoryState
 
 RULES = Rules(lot=Decimal("0.001"), tick=Decimal("0.1"), minimum_amount=Decimal("0.001"))
 OPENING = Holding(cash=Decimal(10000))
+COSTS = Costs(volume_share=Decimal(0))
 KEY = "paper/btc"
 
 
@@ -71,7 +72,7 @@ class Failing(MemoryState):
 
 
 def exchange(state: MemoryState) -> PaperExchange:
-    return PaperExchange(state, OPENING, RULES, Costs())
+    return PaperExchange(state, OPENING, RULES, COSTS)
 
 
 def market(count: int, step: timedelta = HOUR, dip: int | None = None) -> Bars:
@@ -133,7 +134,7 @@ def test_it_is_the_backtests_market() -> None:
     start = stored(state)
     assert start == accept(Account(holding=OPENING, bar=moment(bars.time[10])), placed.intent)
     told = exchange(state).look("btc", bars, [placed])
-    assert told == sight(advance(start, bars, RULES, Costs()), [placed])
+    assert told == sight(advance(start, bars, RULES, COSTS), [placed])
     assert legs(told) == ["buy", "stop"]
 
 

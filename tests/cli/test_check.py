@@ -7,7 +7,7 @@ from typing import Any
 
 from core.flows.check import CHECKS
 from core.flows.switches import flip
-from core.wiring import SystemClock
+from core.wiring.clock import SystemClock
 from tests.cli.command import Environ, hourhand, settings, state, with_model
 from tests.venues.discord import PATH, Discord
 from tests.venues.path import VenueClock

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,16 +18,9 @@ from core.domain.ensemble import Training
 from core.domain.walk import Learnt, Window, learn
 from core.ports import Unavailable, Workers
 from tests.emulators import free_port
+from tests.fakes import InProcess
 
 SMALL = Training(trees=12, forest_trees=12, leaf_rows=20, forest_leaf_rows=20)
-
-
-class InProcess:
-    """A Workers without any: one piece of work after the other, the last one first."""
-
-    def run(self, job: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        for index in reversed(range(len(items))):
-            yield index, job(items[index])
 
 
 @pytest.fixture(scope="module")

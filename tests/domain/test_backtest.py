@@ -31,7 +31,7 @@ BOOK = Book(
         taker=Decimal("0.001"),
         interest_per_day=Decimal("0.0024"),
     ),
-    costs=Costs(slippage_bps=Decimal(1), stop_slippage_bps=Decimal(10)),
+    costs=Costs(slippage_bps=Decimal(1), stop_slippage_bps=Decimal(10), volume_share=Decimal(0)),
 )
 
 

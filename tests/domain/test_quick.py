@@ -104,6 +104,8 @@ def book(draw: Random) -> Book:
         "edge": draw.choice([0.0, 0.0, 1.0]),
         "leverage": draw.choice([Decimal(1), Decimal(1), Decimal(3)]),
         "risk_per_trade": draw.choice([Decimal("0.01"), Decimal("0.2")]),
+        "kelly": draw.choice([0.0, 0.5, 0.5]),
+        "kelly_days": draw.choice([0.9, 3.0, 90.0]),
     }
     limits: dict[str, Any] = {
         "daily_loss": draw.choice([0.0, 0.005, 0.02]),
@@ -121,7 +123,10 @@ def book(draw: Random) -> Book:
         volume_share=draw.choice([Decimal(0), Decimal(0), Decimal("0.02")]),
         funding_bps=draw.choice([Decimal(0), Decimal(0), Decimal(1), Decimal(-1)]),
     )
-    rules = Rules(lot=RULES.lot, tick=RULES.tick, minimum_amount=RULES.minimum_amount, leverage=Decimal(3))
+    lot = draw.choice([*[RULES.lot] * 4, Decimal("0.03"), Decimal("0.2")])  # the larger ones are often too large
+    rules = Rules(
+        lot=lot, tick=RULES.tick, minimum_notional=draw.choice([Decimal(0), Decimal(2000)]), leverage=Decimal(3)
+    )
     return Book(id="btc", symbol="BTC/USDT", policy=policy, rules=rules, costs=costs)
 
 
@@ -158,7 +163,7 @@ def test_what_is_drawn_has_something_of_everything() -> None:
     decisions = [decision for result in results for decision in result.decisions]
     reasons = {decision.reason for decision in decisions}
     assert {decision.action for decision in decisions} >= {"enter", "exit", "reverse", "hold", "stay_out", "refuse"}
-    assert reasons >= {"breaker_drawdown", "breaker_daily_loss", "breaker_cooldown", "model_stale", "window_gap"}
+    assert reasons >= {"breaker_daily_loss", "breaker_cooldown", "size_zero_lots", "model_stale", "window_gap"}
     assert {fill.cause for result in results for fill in result.fills} == {"entry", "exit", "stop"}
     assert any(result.state.resumed for result in results)
 
@@ -205,6 +210,40 @@ def test_a_stop_that_is_only_just_touched_ends_a_stretch() -> None:
     bars = bars_of(*[FLAT] * 30, (10_000.0, 10_010.0, 9_800.0, 10_000.0), *[FLAT] * 5)
     result = told(bars, [0.6])
     assert [(fill.cause, fill.bar) for fill in result.fills][1:] == [("stop", START + 30 * HOUR)]
+
+
+def test_who_cannot_buy_a_lot_is_passed_over_until_it_can() -> None:
+    """The lot is 0.1, a hundredth of 10,000 buys one where the stop is 1,000 away at most."""
+    policy = {**PLAIN, "vix_unknown_step": 0.0, "volatility_low": 0.1, "stop_atr": 10.0, "kelly": 0.0}
+    rules = Rules(lot=Decimal("0.1"), minimum_amount=Decimal("0.1"))
+    of = Book(id="btc", symbol="BTC/USDT", policy=Policy(**policy), rules=rules, costs=BOOK.costs)
+    bars, context, p_up = bars_of(*[FLAT] * 100), calm(100), np.full(100, 0.6)
+    context[:, 0] = 100.1
+    context[70:, 0] = 100.0
+    one = quick.backtest(of, bars, p_up, context, 1)
+    same(one, fold.backtest(of, bars, p_up, context, 1))
+    assert [decision.reason for decision in one.decisions[69:71]] == ["size_zero_lots", "long_signal"]
+    assert one.decisions.make.__self__.starts == [0, 1, 70, 71, 72]  # type: ignore[attr-defined]
+
+
+def test_a_loss_too_old_to_count_leaves_room_for_a_lot_again() -> None:
+    policy = {**PLAIN, "vix_unknown_step": 0.0, "volatility_low": 0.1, "kelly": 0.5, "kelly_days": 2.0}
+    policy |= {"kelly_trades": 1, "stop_atr": 10.0}
+    rules = Rules(lot=Decimal("0.09"), minimum_amount=Decimal("0.09"))
+    of = Book(id="btc", symbol="BTC/USDT", policy=Policy(**policy), rules=rules, costs=BOOK.costs)
+    bars = bars_of(*[FLAT] * 3, (10_000.0, 10_010.0, 8_900.0, 10_000.0), *[FLAT] * 80)
+    context = calm(84)
+    context[:, 0] = 100.0
+    one = quick.backtest(of, bars, np.full(84, 0.6), context, 1)
+    same(one, fold.backtest(of, bars, np.full(84, 0.6), context, 1))
+    assert [fill.bar for fill in one.fills] == [START + hours * HOUR for hours in (1, 3, 3 + 48 + 1)]
+    assert len(one.decisions.make.__self__.starts) < 12  # type: ignore[attr-defined]
+
+
+def test_a_stop_in_a_bar_without_a_close_is_marked_at_the_next() -> None:
+    bars = bars_of(*[FLAT] * 3, (10_000.0, 10_010.0, 9_700.0, math.nan), *[FLAT] * 5)
+    result = told(bars, [0.6])
+    assert result.worth[3] == result.worth[2] > result.worth[4]
 
 
 def test_no_touch_no_fill() -> None:

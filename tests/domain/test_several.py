@@ -29,7 +29,7 @@ BOOK = Book(
     symbol="BTC/USDT",
     policy=plain_policy(vix_unknown_step=0.0, volatility_low=0.1),
     rules=RULES,
-    costs=Costs(slippage_bps=Decimal(1), stop_slippage_bps=Decimal(10)),
+    costs=Costs(slippage_bps=Decimal(1), stop_slippage_bps=Decimal(10), volume_share=Decimal(0)),
 )
 
 

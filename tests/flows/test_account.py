@@ -15,7 +15,7 @@ from core.adapters.paper_exchange import PaperExchange
 from core.domain.bars import Bars, moment
 from core.domain.orders import Holding, Intent, Order, intent_id
 from core.domain.risk import Limits
-from core.domain.state import Book, opening
+from core.domain.state import Book, exposed, opening
 from core.flows import account
 from core.flows.account import TURNSTILE
 from core.flows.claim import book_key, plain, state_of, switch_keys
@@ -155,7 +155,7 @@ def test_a_book_is_worth_what_it_holds_or_what_it_will(held: str, coming: int | 
     orders = (Order(intent=intent, status="sent"),) if coming else ()
     holding = Holding(cash=Decimal(100), position=Decimal(held), average_price=Decimal(9))
     state = msgspec.structs.replace(opening(OTHER), holding=holding, price=Decimal(10), orders=orders)
-    assert account.exposed(state) == worth
+    assert exposed(state) == worth
 
 
 def test_bars_that_cannot_be_read_count_as_moving_together() -> None:

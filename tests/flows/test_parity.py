@@ -27,9 +27,9 @@ BARS = 3000
 FROM = 20_000  # bar 20,000 of the series: February 2023
 
 
-def real_road(state: StateStore, costs: Costs | None = None) -> Road:
+def real_road(state: StateStore, costs: Costs | None = None, count: int = BARS) -> Road:
     """`vix53` on real prices and the real VIX; the model knows nothing of the bars that are traded."""
-    bars = perp()[FROM - 4000 : FROM + BARS]
+    bars = perp()[FROM - 4000 : FROM + count]
     book = msgspec.structs.replace(small_book("vix53"), costs=costs or Costs())
     return road(book, bars, vix(), state, trained_on=4000)
 
@@ -90,7 +90,7 @@ def in_part(result: Result) -> list[Fill]:
 
 def test_ticks_missed_give_the_backtest_that_misses_the_same_ones() -> None:
     """Where the market gives little, too, and with the funding of a perpetual."""
-    made = real_road(MemoryState(), Costs(volume_share=Decimal("0.00002"), funding_bps=Decimal(1)))
+    made = real_road(MemoryState(), Costs(volume_share=Decimal("0.00002"), funding_bps=Decimal(1)), BARS // 2)
     missed = np.random.default_rng(2).random(len(made.bars)) < 0.1
     missed[5000:5200] = True  # more than a week of nothing
     missed[-1] = False

@@ -18,8 +18,7 @@ from core.domain.features import SETS, compute
 from core.domain.labels import direction
 from core.domain.walk import Walked
 from core.flows.walk import forward, walk
-from tests.contracts.test_workers import InProcess
-from tests.fakes import MemoryModels
+from tests.fakes import InProcess, MemoryModels
 from tests.road import drawn
 
 CORE12 = SETS["core12"]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.backtest.fold import Course, Stand
+from core.domain.backtest.reach import Reach
 from core.domain.bars import Floats, Times, insane, seconds
 from core.domain.fills import CENT, DAY, FUNDING_S, liquidation
 from core.domain.risk import Policy, expected, threshold
@@ -99,11 +100,12 @@ class Ahead:
         asked = buy | (sell & policy.short)
         asked &= ~(self.over.context[:, 4] >= policy.vix_panic)
         asked &= np.maximum(p_up, 1.0 - p_up) >= policy.minimum_confidence - SLACK
-        return asked & self._scaled & self._worth_it
+        left: Mask = self._scale != 0.0
+        return asked & left & self._worth_it
 
     @functools.cached_property
-    def _scaled(self) -> Mask:
-        """Where the regimes leave anything of the size. As in core.domain.risk.regime."""
+    def _scale(self) -> Floats:
+        """What the regimes leave of the size. As in core.domain.risk.regime."""
         policy = self.over.book.policy
         volatile, vix, fall, adx = (self.over.context[:, column] for column in (2, 4, 7, 8))
         crisis = ~(np.isfinite(volatile) & np.isfinite(fall) & np.isfinite(adx))
@@ -114,8 +116,12 @@ class Ahead:
         unknown = ~(vix > 0.0)
         conditions = [unknown, vix >= policy.vix_panic, vix >= policy.vix_risk_off, vix < policy.vix_calm]
         scales = [policy.vix_risk_off_scale, 0.0, policy.vix_risk_off_scale, policy.vix_risk_on]
-        left: Mask = (market != 0.0) & (np.select(conditions, scales, 1.0) != 0.0)
+        left: Floats = market * np.select(conditions, scales, 1.0)
         return left
+
+    @functools.cached_property
+    def _reach(self) -> Reach:
+        return Reach(self.over.book, self.over.bars, self.over.context, self._scale, ~self.hard)
 
     @functools.cached_property
     def _worth_it(self) -> Mask | bool:
@@ -165,7 +171,7 @@ class Ahead:
             return False
         position, rules = state.holding.position, self.over.book.rules
         if not position:
-            return True
+            return state.equity == state.holding.cash  # else it closed in a bar without a price, and is not marked yet
         return not rules.dust(position) and mode(stand) != "flatten" and rules.maintenance < 1
 
     def idle(self, stand: Stand, i: int) -> bool:
@@ -174,14 +180,17 @@ class Ahead:
             return False
         found = self._static(stand)
         place = int(found.searchsorted(i))
-        return (place == len(found) or found[place] != i) and self._untouched(stand, i, i + 1) > i
+        if place == len(found) or found[place] != i:
+            return self._untouched(stand, i, i + 1) > i
+        return not stand.state.holding.position and not self._reach.gives(stand.state, i)
 
     def until(self, stand: Stand, i: int) -> int:
         """The first bar from i on that is to be taken as a tick takes it; or a bar before it, where a quiet stretch
         may as well be cut."""
-        end = _first(self._static(stand), i, self._timed(stand))
+        found, end = self._static(stand), self._timed(stand)
         if not stand.state.holding.position:
-            return end
+            return self._reached(stand.state, found, i, end)
+        end = _first(found, i, end)
         end = self._untouched(stand, i, min(end, i + LENGTH))
         return self._unbroken(stand, i, end) if end > i else i
 
@@ -191,6 +200,13 @@ class Ahead:
             return self.static("flat" if allowed == "run" else None, stand.state)
         side: Side = "long" if position > 0 else "short"
         return self.static(None if allowed == "halt" else side, stand.state)
+
+    def _reached(self, state: BookState, found: NDArray[np.intp], i: int, end: int) -> int:
+        """The first of the bars `found` from i on at which a flat book gets a lot, at most `end`."""
+        place = int(found.searchsorted(i))
+        while place < len(found) and found[place] < end and not self._reach.gives(state, int(found[place])):
+            place += self._reach.first(state, found[place : place + LENGTH])
+        return max(i, min(int(found[place]), end) if place < len(found) else end)
 
     def _timed(self, stand: Stand) -> int:
         """The first bar at whose close a breaker ends, or a person resumes one."""

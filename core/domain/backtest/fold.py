@@ -19,11 +19,14 @@ from core.domain.bars import Bars, Floats, Times, close_time, epoch, insane, mom
 from core.domain.decide import Decision, View, decide
 from core.domain.fills import PAPER, Account, accept, sight, through
 from core.domain.orders import Answer, Fill, Sight, exact
-from core.domain.risk import Trip
+from core.domain.risk import Room, Trip
 from core.domain.settle import News, settle
 from core.domain.state import Book, BookState, Trade, conclude, marked, opening, tripped, trusted, view, warned
+from core.domain.switch import Mode
 
 Problem = tuple[str, str]
+Rooms = tuple[Room | None, Room | None]  # for a long and for a short position; None: no other book takes any
+ENDLESS: Final[Rooms] = (None, None)
 NO_NEWS: Final = News()
 NONE: Final[Mapping[int, Problem]] = MappingProxyType({})
 
@@ -190,18 +193,29 @@ def look(over: Course, stand: Stand, i: int, shown: Sight) -> News:
 
 def act(over: Course, stand: Stand, i: int, shown: Sight) -> Decision:
     """What is decided, and its orders as the venue takes them."""
-    bar, book = moment(over.bars.time[i]), over.book
-    decision = decide(seen(over, i, stand.state, stand.trips, shown), book.policy, book.rules)
-    state = conclude(stand.state, bar, decision)
-    if state.open_orders:
-        now = close_time(bar, book.timeframe)
-        state, planned = plan(state, Scene(book=book, traits=PAPER, mode="run", bar=bar, now=now))
-        for order in planned.orders:
-            stand.account = accept(stand.account, order.intent)
-        answers = [_placed(order.intent.id) for order in planned.orders]
-        state = answered(sent(state, planned, shown, PAPER, now), answers)
-    stand.state = state
+    decision = choose(over, stand, i, shown)
+    order(over, stand, i, shown)
     return decision
+
+
+def choose(over: Course, stand: Stand, i: int, shown: Sight, mode: Mode = "run", rooms: Rooms = ENDLESS) -> Decision:
+    """What is decided; its orders are written down."""
+    decision = decide(seen(over, i, stand.state, stand.trips, shown, mode, rooms), over.book.policy, over.book.rules)
+    stand.state = conclude(stand.state, moment(over.bars.time[i]), decision)
+    return decision
+
+
+def order(over: Course, stand: Stand, i: int, shown: Sight, mode: Mode = "run") -> None:
+    """The venue takes what was written down."""
+    if not stand.state.open_orders:
+        return
+    bar, book = moment(over.bars.time[i]), over.book
+    now = close_time(bar, book.timeframe)
+    state, planned = plan(stand.state, Scene(book=book, traits=PAPER, mode=mode, bar=bar, now=now))
+    for each in planned.orders:
+        stand.account = accept(stand.account, each.intent)
+    answers = [_placed(each.intent.id) for each in planned.orders]
+    stand.state = answered(sent(state, planned, shown, PAPER, now), answers)
 
 
 def _settled(stand: Stand) -> bool:
@@ -212,16 +226,24 @@ def _settled(stand: Stand) -> bool:
     return state.outside is not None and state.holding.position + state.outside == account.holding.position
 
 
-def seen(over: Course, i: int, state: BookState, trips: tuple[Trip, ...], shown: Sight) -> View:
+def seen(
+    over: Course,
+    i: int,
+    state: BookState,
+    trips: tuple[Trip, ...],
+    shown: Sight,
+    mode: Mode = "run",
+    rooms: Rooms = ENDLESS,
+) -> View:
     """What is looked at when bar i is decided on."""
     price, p_up, row = float(over.bars.close[i]), float(over.p_up[i]), over.context[i].tolist()
     bar = moment(over.bars.time[i])
-    return view(over.book, state, bar, "run", None, over.problem(i), price, p_up, row, trips, sight=shown)
+    return view(over.book, state, bar, mode, None, over.problem(i), price, p_up, row, trips, shown, rooms)
 
 
 def _resumed(state: BookState, after: timedelta | None, now: datetime) -> BookState:
-    """As if a person had resumed every breaker that has waited for one for so long."""
-    over = [trip for trip in state.tripped if after is not None and now - trip.since >= after]
+    """As if a person had resumed each of the book's own breakers that has waited for one for so long."""
+    over = [t for t in state.tripped if t.scope == "book" and after is not None and now - t.since >= after]
     return trusted(state, over, now) if over else state
 
 

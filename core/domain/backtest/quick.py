@@ -80,7 +80,7 @@ def _pass(ahead: Ahead, stand: Stand, journal: Journal, i: int, end: int) -> Non
         worth = ahead.equity(state, first, last) if state.holding.position else float(state.equity)
         journal.stretch(first, last, stand, worth)
         price, bar = exact(ahead.close[last - 1]), moment(bars.time[ahead.rows[last - 1]])
-        marks = _Marking(ahead, stand, first, last).marks()
+        marks = _Marking(ahead, stand, first, last, worth).marks()
         stand.state = replace(state, bar=bar, price=price, equity=state.holding.equity(price), marks=marks)
         stand.price = price
     stand.account = replace(stand.account, bar=moment(bars.time[end - 1]))
@@ -89,11 +89,11 @@ def _pass(ahead: Ahead, stand: Stand, journal: Journal, i: int, end: int) -> Non
 class _Marking:
     """The marks after the rows first:last of a quiet stretch: as breakers.mark makes them, one row after the other."""
 
-    def __init__(self, ahead: Ahead, stand: Stand, first: int, last: int) -> None:
+    def __init__(self, ahead: Ahead, stand: Stand, first: int, last: int, worth: Floats | float) -> None:
         marks = stand.state.marks
         assert marks is not None
         self.ahead, self.stand, self.holding, self.before = ahead, stand.state, stand.state.holding, marks
-        self.first, self.last = first, last
+        self.first, self.last, self.worth = first, last, worth
 
     def marks(self) -> Marks:
         return self._held() if self.holding.position else self._flat()
@@ -110,7 +110,7 @@ class _Marking:
         )  # fmt: skip
 
     def _held(self) -> Marks:
-        before, equity = self.before, self.ahead.equity(self.stand, self.first, self.last)
+        before, equity = self.before, np.asarray(self.worth)
         peak, deepest, row = self._peak(equity, self.last), self._deepest(equity), self._dawn()
         if row is None:
             low, low_at = before.low, before.low_at

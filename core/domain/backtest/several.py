@@ -15,22 +15,29 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from core.domain.act import Scene, answered, plan, sent
-from core.domain.backtest.fold import Course, Problem, Result, Stand, course, start
+from core.domain.backtest.fold import (
+    ENDLESS,
+    Course,
+    Problem,
+    Result,
+    Rooms,
+    Stand,
+    arrive,
+    choose,
+    course,
+    look,
+    order,
+    start,
+)
 from core.domain.bars import Bars, Floats, close_time, epoch, moment, seconds
-from core.domain.decide import Decision, decide
-from core.domain.fills import PAPER, accept, sight, through
-from core.domain.orders import MARKET, ZERO, Answer, Fill, exact
-from core.domain.risk import Limits, Room, Trip, breakers
+from core.domain.decide import Decision
+from core.domain.orders import ZERO, Fill
+from core.domain.risk import Limits, Trip
 from core.domain.risk.room import Exposure, correlation, room
-from core.domain.settle import settle
-from core.domain.state import Book, BookState, Trade, conclude, marked, tripped, trusted, view, warned
+from core.domain.state import Book, BookState, Trade, exposed, judged, trusted, warned
 from core.domain.switch import MODES, Mode, severest
-
-UNKNOWN = Decimal("NaN")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,21 +100,16 @@ class _Account:
         others = self.others(walk)
         if not others:
             return state, ()
-        equity = self.equity(walk, state)
-        marks = breakers.mark(state.account, equity, now)
-        known = {trip.breaker for trip in state.tripped if trip.scope == "account"}
-        new = [t for t in breakers.account_trips(marks, equity, self.limits, now) if t.breaker not in known]
-        lasting = tuple(trip for trip in new if trip.until is None)
-        return replace(state, account=marks, tripped=(*state.tripped, *lasting)), tuple(new)
+        return judged(state, self.equity(walk, state), self.limits, now)
 
     def equity(self, walk: _Walk, own: BookState) -> Decimal:
         return own.equity + sum((other.stand.state.equity for other in self.others(walk)), ZERO)
 
-    def rooms(self, walk: _Walk, state: BookState) -> tuple[Room | None, Room | None]:
+    def rooms(self, walk: _Walk, state: BookState) -> Rooms:
         """What the other books leave, for a long and for a short position."""
         others = self.others(walk)
         if not others:
-            return None, None
+            return ENDLESS
         held = [_exposure(other, walk) for other in others]
         equity = self.equity(walk, state)
         return room(held, "buy", equity, self.limits), room(held, "sell", equity, self.limits)
@@ -150,48 +152,26 @@ def _turns(one: Series) -> list[tuple[int, str, int]]:
 
 def _step(account: _Account, walk: _Walk, i: int) -> None:
     """One book through bar i, as fold.step takes it, beside the others."""
-    over, stand, bars, book = walk.over, walk.stand, walk.over.bars, walk.over.book
-    bar, price = moment(bars.time[i]), float(bars.close[i])
-    stand.account = through(
-        stand.account, bar, float(bars.open[i]), float(bars.high[i]), float(bars.low[i]), book.rules, book.costs,
-        float(bars.volume[i]), None if over.funding is None else float(over.funding[i]),
-    )  # fmt: skip
-    if over.missed is not None and over.missed[i]:
+    over, stand = walk.over, walk.stand
+    shown = arrive(over, stand, i)
+    if shown is None:
         return
-    now = close_time(bar, book.timeframe)
+    now = close_time(moment(over.bars.time[i]), over.book.timeframe)
     walk.window = _window(over, stand.state.bar, i)
-    stand.price = exact(price) if 0.0 < price < math.inf else stand.price
-    state = account.lifted(stand.state, now)
-    shown = sight(stand.account, state.open_orders, stand.price)
-    state, news = settle(state, shown, book, PAPER, now)
-    state, own = tripped(_resumed(marked(state, price, now), over.resume_after, now), book.policy, now)
-    state, shared = account.judged(walk, state, now)
-    stand.trips = (*own, *shared)
-    seen = view(
-        book, state, bar, account.mode, None, over.problem(i), price, float(over.p_up[i]), over.context[i].tolist(),
-        stand.trips, shown, account.rooms(walk, state),
-    )  # fmt: skip
-    decision = decide(seen, book.policy, book.rules)
-    state = conclude(warned(state, stand.trips), bar, decision)
-    account.flip(state)
-    state, planned = plan(state, Scene(book=book, traits=PAPER, mode=account.mode, bar=bar, now=now))
-    for order in planned.orders:
-        stand.account = accept(stand.account, order.intent)
-    answers = [Answer(intent=o.intent.id, outcome="placed", order_id=o.intent.id) for o in planned.orders]
-    stand.state = answered(sent(state, planned, shown, PAPER, now), answers)
-    stand.account = replace(stand.account, fills=())  # booked above
-    walk.bars.append(bar)
+    stand.state = account.lifted(stand.state, now)
+    news = look(over, stand, i, shown)
+    state, shared = account.judged(walk, stand.state, now)
+    stand.trips = (*stand.trips, *shared)
+    stand.state = warned(state, stand.trips)
+    decision = choose(over, stand, i, shown, account.mode, account.rooms(walk, stand.state))
+    account.flip(stand.state)
+    order(over, stand, i, shown, account.mode)
+    walk.bars.append(moment(over.bars.time[i]))
     walk.decisions.append(decision)
     walk.equity.append(stand.state.equity)
     walk.position.append(stand.state.holding.position)
     walk.fills.extend(news.fills)
     walk.trades.extend(news.trades)
-
-
-def _resumed(state: BookState, after: timedelta | None, now: datetime) -> BookState:
-    """As if a person had resumed each of the book's own breakers that has waited for one for so long."""
-    waited = [t for t in state.tripped if t.scope == "book" and after is not None and now - t.since >= after]
-    return trusted(state, waited, now) if waited else state
 
 
 def _severest(trips: Sequence[Trip]) -> Mode:
@@ -215,13 +195,3 @@ def _exposure(other: _Walk, walk: _Walk) -> Exposure:
         begin = max(begin, end - other.over.need)  # as many as its tick has kept
         together = correlation(walk.over.bars[slice(*walk.window)], other.over.bars[begin:end])
     return Exposure(symbol=book.symbol, notional=notional, correlation=together)
-
-
-def exposed(state: BookState) -> Decimal:
-    """What a book holds, in quote currency and signed; or will hold once its orders are done, if that is more."""
-    position = state.holding.position
-    coming = [order for order in state.open_orders if order.intent.leg in MARKET]
-    after = position + sum(((o.intent.amount - o.filled) * (1 if o.intent.side == "buy" else -1) for o in coming), ZERO)
-    price = state.price or state.holding.average_price
-    amount = max(position, after, key=abs)
-    return amount * price if price or not amount else UNKNOWN

@@ -110,7 +110,7 @@ def changes(values: Floats) -> Floats:
 
 def track(result: Result, bars: Bars, timeframe: str) -> Track:
     """Of a backtest over (some of) these bars. Raises KeyError when a bar of the result is not among them."""
-    opened = np.array([epoch(bar) for bar in result.bars], np.int64)
+    opened = result.time
     rows = np.searchsorted(bars.time, opened)
     if len(rows) and (rows[-1] >= len(bars) or (bars.time[rows] != opened).any()):
         raise KeyError("the result has bars that are not among the given ones")
@@ -118,8 +118,8 @@ def track(result: Result, bars: Bars, timeframe: str) -> Track:
     return Track(
         time=opened + step,
         price=bars.close[rows],
-        equity=np.array(result.equity, np.float64),
-        position=np.array(result.position, np.float64),
+        equity=result.worth,
+        position=result.held,
         trades=tuple(result.trades),
         bars_per_year=YEAR / step,
         paid=paid(result.fills, bars),

@@ -27,6 +27,7 @@ Scope = Literal["book", "account"]
 SEVERITY: Final[tuple[Level, ...]] = ("reduce", "halt", "flatten")  # the last one is the most severe
 ZERO, ONE = Decimal(0), Decimal(1)
 HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
+_NOT_LOW: Final = 1e-9  # sums of shares this far from a limit are so by any rounding
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -116,6 +117,8 @@ def mark(marks: Marks | None, equity: Decimal, now: datetime) -> Marks:
         deepest = fall
     if marks is None or marks.day < day:
         return Marks(day=day, opened=equity, low=equity, peak=peak, low_at=now, deepest=deepest)
+    if marks.low <= equity <= marks.peak and deepest is marks.deepest:
+        return marks
     low, low_at = (equity, now) if equity < marks.low else (marks.low, marks.low_at)
     return replace(marks, low=low, low_at=low_at, peak=peak, deepest=deepest)
 
@@ -147,6 +150,8 @@ def account_trips(marks: Marks, equity: Decimal, limits: Limits, now: datetime) 
 def active(found: Iterable[Trip], now: datetime) -> tuple[Trip, ...]:
     """Those whose `until` is after `now`, the most severe first; of one level, the one that lasts longest first."""
     holding = [trip for trip in found if trip.until is None or now < trip.until]
+    if len(holding) < 2:
+        return tuple(holding)
     by_end = sorted(holding, key=lambda trip: trip.until or FOREVER, reverse=True)
     return tuple(sorted(by_end, key=lambda trip: SEVERITY.index(trip.level), reverse=True))
 
@@ -159,7 +164,8 @@ def level_of(found: Iterable[Trip], now: datetime) -> Level | None:
 
 def _newest(found: Iterable[Trip]) -> Sequence[Trip]:
     """Of one breaker's trips, the one that holds longest."""
-    return sorted(found, key=lambda trip: trip.until or FOREVER)[-1:]
+    trips = list(found)
+    return sorted(trips, key=lambda trip: trip.until or FOREVER)[-1:] if len(trips) > 1 else trips
 
 
 def _falls(marks: Marks, limits: Policy | Limits, now: datetime, scope: Scope) -> Iterator[Trip]:
@@ -189,12 +195,13 @@ def _falls(marks: Marks, limits: Policy | Limits, now: datetime, scope: Scope) -
 def _losses(results: Sequence[Result], policy: Policy, now: datetime) -> Iterator[Trip]:
     """`losses` results in a row that lost, whatever came after them (freqtrade's MaxDrawdown and StoplossGuard are kin:
     they count, and this one counts a streak)."""
-    if not policy.losses or sum(result.lost for result in results) < policy.losses:
+    first = _first(results, policy.losses_hours, now)
+    if not policy.losses or first == len(results):
         return
-    run, first = 0, _first(results, policy.losses_hours, now)
-    for index, result in enumerate(results):
+    run = next((age for age in range(first) if not results[first - 1 - age].lost), first)
+    for result in results[first:]:
         run = run + 1 if result.lost else 0
-        if index >= first and policy.losses <= run:
+        if policy.losses <= run:
             detail = f"{run} results in a row lost; the limit is {policy.losses}"
             yield _after(result, "losses", policy.losses_level, policy.losses_hours, detail)
 
@@ -209,6 +216,8 @@ def _cooldown(results: Sequence[Result], policy: Policy, now: datetime) -> Itera
 
 def _stops(results: Sequence[Result], policy: Policy, now: datetime) -> Iterator[Trip]:
     """freqtrade's StoplossGuard; here every result that was stopped counts, also one that made money."""
+    if _first(results, policy.stops_hours, now) == len(results):
+        return
     stopped, within = [result for result in results if result.stopped], timedelta(hours=policy.stops_within_hours)
     recent = now - timedelta(hours=policy.stops_hours)
     for first, last in zip(stopped, stopped[max(policy.stops, 1) - 1 :], strict=False):
@@ -225,6 +234,8 @@ def _low_profit(results: Sequence[Result], policy: Policy, now: datetime) -> Ite
     for index, last in enumerate(results[first:], first):
         window = [result for result in results[: index + 1] if last.closed - result.closed <= within]
         if len(window) < policy.low_profit_trades:
+            continue
+        if _NOT_LOW - policy.low_profit < sum([result.share for result in window]) < math.inf:
             continue
         made = sum((_share(result) for result in window), ZERO)
         if made <= -_exact(policy.low_profit):

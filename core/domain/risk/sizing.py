@@ -133,9 +133,15 @@ def kelly(money: Money, policy: Policy, capital: Decimal) -> Decimal | None:
     Criterion in Blackjack, Sports Betting and the Stock Market, 2006)."""
     if not policy.kelly:
         return None
-    ages = ((money.now - result.closed) / DAY for result in money.results)
-    recent = [r.share for r, age in zip(money.results, ages, strict=True) if 0 <= age < policy.kelly_days]
-    return stake(recent, policy) * capital / money.distance
+    return stake(_recent(money, policy.kelly_days), policy) * capital / money.distance
+
+
+def _recent(money: Money, days: float) -> list[float]:
+    """Shares of the results that are at most so old."""
+    closed, shares = [result.closed for result in money.results], [result.share for result in money.results]
+    if not closed or 0 <= (money.now - max(closed)) / DAY <= (money.now - min(closed)) / DAY < days:
+        return shares
+    return [share for share, at in zip(shares, closed, strict=True) if 0 <= (money.now - at) / DAY < days]
 
 
 def stake(shares: Sequence[float], policy: Policy) -> Decimal:
@@ -164,7 +170,7 @@ def edge(shares: Sequence[float]) -> float:
     gains = [share for share in shares if share > 0.0]
     if not gains or not math.isfinite(sum(shares)):
         return 0.0
-    lost = -sum(share for share in shares if share < 0.0)
+    lost = -sum([share for share in shares if share < 0.0])
     return max(0.0, len(gains) / len(shares) * (1.0 - lost / sum(gains)))
 
 
