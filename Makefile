@@ -2,6 +2,7 @@
 #   make demo    train on a simulated market, trade a month of it through the real function, show what happened
 #   make test    the tests                         (ARGS="-k tick" chooses)
 #   make check   what CI runs: formatting, lint, types, imports, then the tests
+#   make setup-research   what `hourhand backtest` and `optimise` need
 #   make bench   the figures
 #   make soak    simulated histories in which everything fails (SOAK_SECONDS=60), on all cores
 #   make mutants break the code on purpose, and see the simulation notice
@@ -11,7 +12,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup-train setup-dev setup-bench demo test lint check bench soak mutants kills races clean
+.PHONY: help setup-train setup-research setup-dev setup-bench demo test lint check bench soak mutants kills races clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -62,6 +63,9 @@ compiled = @$(PY) -m compileall -qq core functions tests main.py
 
 setup-train:
 	$(call setup,train)
+
+setup-research:
+	$(call setup,research)
 
 setup-dev:
 	$(call setup,dev)

@@ -18,11 +18,12 @@ from core.domain.state import Book
 from core.flows.backtest import by_signal, ground, trade
 
 POLICIES = {
-    "as set": Policy(),  # every default: 2 ATR to the stop, 2 % a day, 5 % in all
+    "as set": Policy(),  # every default
     "as peers": Policy(
-        stop_atr=10.0, drawdown=0.5, cooldown_hours=0.0, regime_crisis=0.5, risk_per_trade=Decimal("0.005")
+        short=True, hold_bars=0, hold_most_bars=0, edge=0.0, stop_atr=10.0, drawdown=0.5, cooldown_hours=0.0,
+        regime_crisis=0.5, risk_per_trade=Decimal("0.005"),
     ),
-}
+}  # fmt: skip
 start = time.process_time()
 cleaned = load(sys.argv[1], None)
 began = time.process_time()

@@ -36,7 +36,7 @@ def study(ran: Ran, sure: Evidence, provenance: dict[str, str], proof: Proof | N
         verdict=told.Verdict(
             answer="yes" if sure.edge else "no",
             sentence=sure.verdict,
-            because=[f"{check.name}: it {check.says}" for check in sure.checks],
+            because=[f"{'✓' if check.passed else '✗'} it {check.says}" for check in sure.checks],
         ),
         figures=_figures(sure),
         warnings=[told.Warned(text=text) for text in sure.warnings],

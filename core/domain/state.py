@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from core.domain.bars import YEAR, seconds
 from core.domain.decide import Decision, View
 from core.domain.fills import Costs, apply
-from core.domain.orders import ENDS, MARKET, Fill, Holding, Order, Rules, Sight, exact
+from core.domain.orders import ENDS, MARKET, ZERO, Fill, Holding, Order, Rules, Sight, exact
 from core.domain.risk import Facts, Limits, Marks, Policy, Result, Room, Trip, breakers
 from core.domain.switch import Mode
 

@@ -26,7 +26,8 @@ RULES = Rules(
     taker=Decimal("0.001"),
     interest_per_day=Decimal("0.0004"),
 )
-POLICY = Policy()
+EAGER: dict[str, Any] = {"short": True, "edge": 0.0, "hold_bars": 0, "hold_most_bars": 0, "stop_atr": 2.0}
+POLICY = Policy(**EAGER)
 CALM = {"price": 40_000.0, "p_up": 0.5, "atr": 400.0, "atr_ratio": 0.01, "volatility_ratio": 1.0}
 CALM |= {"vix": 20.0, "vix_change": 0.0, "volatility": 0.004, "fall": 0.0, "adx": 20.0, "shortfall": 0.06}
 CALM |= {"var_historical": 0.05, "var_parametric": 0.04, "var_monte_carlo": 0.045}

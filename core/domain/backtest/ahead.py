@@ -50,6 +50,7 @@ class Ahead:
         self.dawn: NDArray[np.intp] = np.searchsorted(self.day, self.day)
         self._steps: dict[float | None, float] = {}
         self._known: dict[tuple[Side | None, float], NDArray[np.intp]] = {}
+        self._outlived: dict[tuple[bool, float], NDArray[np.intp]] = {}
 
     def static(self, side: Side | None, state: BookState) -> NDArray[np.intp]:
         """Indices of the bars at which the forecast may bring about something for who holds `side`; None: whatever it
@@ -60,6 +61,21 @@ class Ahead:
             happens: Mask = self.hard | self._paid(side) | (self.ran & self._asked(*key))
             self._known[key] = np.flatnonzero(happens)
         return self._known[key]
+
+    def _over(self, stand: Stand, i: int) -> int:
+        """The first bar from i on at which a position that has been held long enough may not be entered again."""
+        policy, holding = self.over.book.policy, stand.state.holding
+        if not policy.hold_most_bars:
+            return len(self.ran)
+        opened = holding.opened.timestamp() if holding.opened else 0.0
+        due = int(self.over.bars.time.searchsorted(int(opened + (policy.hold_most_bars - 1.5) * self.step)))
+        step = self._step(win_rate(stand.state.results, policy.performance_trades))
+        key = (holding.position > 0, step)
+        if key not in self._outlived:
+            p_up, th = self.over.p_up, self._threshold(step)
+            renewed = p_up > 0.5 + th + SLACK if key[0] else p_up < 0.5 - th - SLACK
+            self._outlived[key] = np.flatnonzero(self.ran & self._open & ~renewed)
+        return _first(self._outlived[key], max(i, due), len(self.ran))
 
     def _step(self, won: float | None) -> float:
         """What the share of recent trades won adds to the threshold."""
@@ -76,7 +92,7 @@ class Ahead:
             return self._open & self._entry(th)
         soft = policy.exit_fraction * th - SLACK
         faded = p_up < 0.5 - soft if side == "long" else p_up > 0.5 + soft
-        return self._open & (faded | bool(policy.hold_most_bars))
+        return self._open & faded
 
     @functools.cached_property
     def _open(self) -> Mask:
@@ -181,7 +197,8 @@ class Ahead:
         found = self._static(stand)
         place = int(found.searchsorted(i))
         if place == len(found) or found[place] != i:
-            return self._untouched(stand, i, i + 1) > i
+            held = bool(stand.state.holding.position)
+            return not held or (self._over(stand, i) > i and self._untouched(stand, i, i + 1) > i)
         return not stand.state.holding.position and not self._reach.gives(stand.state, i)
 
     def until(self, stand: Stand, i: int) -> int:
@@ -190,7 +207,7 @@ class Ahead:
         found, end = self._static(stand), self._timed(stand)
         if not stand.state.holding.position:
             return self._reached(stand.state, found, i, end)
-        end = _first(found, i, end)
+        end = min(_first(found, i, end), self._over(stand, i))
         end = self._untouched(stand, i, min(end, i + LENGTH))
         return self._unbroken(stand, i, end) if end > i else i
 

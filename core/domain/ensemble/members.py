@@ -24,7 +24,7 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     model: Kind = "stacking"
-    horizon: Annotated[int, Meta(ge=1, le=1000)] = 6
+    horizon: Annotated[int, Meta(ge=1, le=1000)] = 12
     cost: Annotated[float, Meta(ge=0.0, le=0.1)] = 0.001
     folds: Annotated[int, Meta(ge=1, le=20)] = 4
     embargo: Annotated[int, Meta(ge=0)] = 24

@@ -24,16 +24,16 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     capital_stages: tuple[Decimal, ...] = (Decimal(10000), Decimal(50000), Decimal(500000))
     stage: Annotated[int, Meta(ge=1, le=20)] = 1
     leverage: Decimal = Decimal(1)
-    short: bool = True
+    short: bool = False
 
     threshold: Annotated[float, Meta(ge=0.0, le=0.45)] = 0.05
     threshold_min: Annotated[float, Meta(ge=0.0, le=0.45)] = 0.01
     threshold_max: Annotated[float, Meta(ge=0.0, le=0.45)] = 0.25
     exit_fraction: Share = 0.7
     minimum_confidence: Share = 0.0
-    edge: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.0
-    hold_bars: Annotated[int, Meta(ge=0, le=1000)] = 0
-    hold_most_bars: Annotated[int, Meta(ge=0, le=1000)] = 0
+    edge: Annotated[float, Meta(ge=0.0, le=10.0)] = 3.0
+    hold_bars: Annotated[int, Meta(ge=0, le=1000)] = 12
+    hold_most_bars: Annotated[int, Meta(ge=0, le=1000)] = 12
     certainty: Annotated[float, Meta(ge=0.0, le=0.45)] = 0.0
 
     volatility_high: Positive = 1.5
@@ -63,7 +63,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rule_short: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.48
 
     risk_per_trade: Decimal = Decimal("0.01")
-    stop_atr: Annotated[float, Meta(ge=0.5, le=10.0)] = 2.0
+    stop_atr: Annotated[float, Meta(ge=0.5, le=10.0)] = 4.0
     kelly: Share = 0.5
     kelly_cap: Share = 0.25
     kelly_trades: Annotated[int, Meta(ge=1, le=1000)] = 10
