@@ -6,14 +6,11 @@ from typing import Any, Final
 
 from core.domain.risk import Policy
 
-# Both ways, at every signal, with a stop near enough to be hit; every breaker, every further limit of the size and
-# every regime is off.
+# At every signal, both ways, for as long as it stands, with a stop near enough to be hit.
+EAGER: Final[dict[str, Any]] = {"short": True, "edge": 0.0, "hold_bars": 0, "hold_most_bars": 0, "stop_atr": 2.0}
+# And every breaker, every further limit of the size and every regime is off.
 PLAIN: Final[dict[str, Any]] = {
-    "short": True,
-    "edge": 0.0,
-    "hold_bars": 0,
-    "hold_most_bars": 0,
-    "stop_atr": 2.0,
+    **EAGER,
     "capital_stages": (),
     "kelly": 0.0,
     "volatility_target": 0.0,

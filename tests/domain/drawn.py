@@ -16,6 +16,7 @@ from core.domain.decide import Decision, View, decide
 from core.domain.orders import Holding, Rules
 from core.domain.risk import Policy, Result, Room, Trip
 from core.domain.switch import MODES
+from tests.policies import EAGER
 
 BAR = datetime(2024, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -26,7 +27,6 @@ RULES = Rules(
     taker=Decimal("0.001"),
     interest_per_day=Decimal("0.0004"),
 )
-EAGER: dict[str, Any] = {"short": True, "edge": 0.0, "hold_bars": 0, "hold_most_bars": 0, "stop_atr": 2.0}
 POLICY = Policy(**EAGER)
 CALM = {"price": 40_000.0, "p_up": 0.5, "atr": 400.0, "atr_ratio": 0.01, "volatility_ratio": 1.0}
 CALM |= {"vix": 20.0, "vix_change": 0.0, "volatility": 0.004, "fall": 0.0, "adx": 20.0, "shortfall": 0.06}

@@ -18,8 +18,13 @@ from core.domain.risk import Policy
 from core.domain.switch import MODES, Mode, effective, mode_of, severest
 from core.flows.claim import plain
 from tests.domain.drawn import BAR, DUST, FLAT, LONG, POLICY, RULES, SHORT, Case, cases, entries, seen
+from tests.policies import EAGER
 
 TH = 0.05
+
+
+def eager(**changes: Any) -> Policy:
+    return Policy(**EAGER | changes)
 
 
 def decided(policy: Policy | None = None, rules: Rules = RULES, **changes: Any) -> Decision:
@@ -117,14 +122,14 @@ def test_a_short_entry_has_its_stop_above() -> None:
 
 
 def test_a_book_that_may_not_short_stays_out() -> None:
-    decision = decided(Policy(short=False), p_up=0.4)
+    decision = decided(eager(short=False), p_up=0.4)
     assert (decision.action, decision.reason, decision.intents) == ("stay_out", "short_not_allowed", ())
 
 
 @pytest.mark.parametrize("p_up", [0.64, 0.36])
 def test_minimum_confidence_counts_both_ways(p_up: float) -> None:
-    assert decided(Policy(minimum_confidence=0.65), p_up=p_up).reason == "confidence_low"
-    assert decided(Policy(minimum_confidence=max(p_up, 1 - p_up)), p_up=p_up).action == "enter"
+    assert decided(eager(minimum_confidence=0.65), p_up=p_up).reason == "confidence_low"
+    assert decided(eager(minimum_confidence=max(p_up, 1 - p_up)), p_up=p_up).action == "enter"
 
 
 def test_zero_lots_is_a_recorded_decision() -> None:
@@ -148,8 +153,8 @@ def test_no_entry_where_no_stop_fits() -> None:
 
 def test_the_venues_leverage_counts_where_it_is_lower() -> None:
     rules = msgspec.structs.replace(RULES, leverage=Decimal(1))
-    assert decided(Policy(leverage=Decimal(2)), rules, p_up=0.6, atr=10.0).target == Decimal("0.25")
-    assert decided(Policy(leverage=Decimal("0.5")), rules, p_up=0.6, atr=10.0).target == Decimal("0.125")
+    assert decided(eager(leverage=Decimal(2)), rules, p_up=0.6, atr=10.0).target == Decimal("0.25")
+    assert decided(eager(leverage=Decimal("0.5")), rules, p_up=0.6, atr=10.0).target == Decimal("0.125")
 
 
 # --- the rule signal ------------------------------------------------------------------------------------------------
@@ -169,7 +174,7 @@ def test_the_venues_leverage_counts_where_it_is_lower() -> None:
     ],
 )
 def test_the_rule_confirms_weak_signals_of_its_own_direction(p_up: float, rule: float, reason: str) -> None:
-    assert decided(Policy(rule="confirm"), p_up=p_up, rule=rule).reason == reason
+    assert decided(eager(rule="confirm"), p_up=p_up, rule=rule).reason == reason
 
 
 def test_the_rule_has_no_say_unless_configured() -> None:
@@ -178,10 +183,10 @@ def test_the_rule_has_no_say_unless_configured() -> None:
 
 def test_a_confirmed_signal_passes_the_same_gates() -> None:
     weak = {"p_up": 0.53, "rule": 1.0}
-    assert decided(Policy(rule="confirm"), vix=35.0, **weak).reason == "vix_panic"
-    assert decided(Policy(rule="confirm"), mode="reduce", **weak).reason == "switch_reduce"
-    assert decided(Policy(rule="confirm", minimum_confidence=0.65), **weak).reason == "confidence_low"
-    assert decided(Policy(rule="confirm", short=False), p_up=0.47, rule=-1.0).reason == "short_not_allowed"
+    assert decided(eager(rule="confirm"), vix=35.0, **weak).reason == "vix_panic"
+    assert decided(eager(rule="confirm"), mode="reduce", **weak).reason == "switch_reduce"
+    assert decided(eager(rule="confirm", minimum_confidence=0.65), **weak).reason == "confidence_low"
+    assert decided(eager(rule="confirm", short=False), p_up=0.47, rule=-1.0).reason == "short_not_allowed"
 
 
 # --- what a forecast is worth ---------------------------------------------------------------------------------------
@@ -190,16 +195,16 @@ def test_a_confirmed_signal_passes_the_same_gates() -> None:
 @pytest.mark.parametrize(("edge", "reason"), [(0.0, "long_signal"), (0.99, "long_signal"), (1.01, "edge_below_costs")])
 def test_an_entry_must_promise_a_multiple_of_what_it_costs(edge: float, reason: str) -> None:
     """0.2 x 0.004 x sqrt(12 / pi), six bars ahead: 0.1564 %."""
-    assert decided(Policy(edge=edge, hold_bars=6), p_up=0.6, cost=0.001564).reason == reason
+    assert decided(eager(edge=edge, hold_bars=6), p_up=0.6, cost=0.001564).reason == reason
 
 
 def test_where_the_volatility_is_not_known_no_promise_is_believed() -> None:
-    assert decided(Policy(edge=0.1), p_up=0.9, cost=0.001, volatility=math.nan).reason == "edge_below_costs"
+    assert decided(eager(edge=0.1), p_up=0.9, cost=0.001, volatility=math.nan).reason == "edge_below_costs"
 
 
 def test_an_uncertain_forecast_earns_a_part_of_the_position() -> None:
     def wanted(p_up: float) -> Any:
-        return decided(Policy(certainty=0.2), p_up=p_up).numbers["size_scale"]
+        return decided(eager(certainty=0.2), p_up=p_up).numbers["size_scale"]
 
     assert (wanted(0.7), wanted(0.8), wanted(0.3)) == (1.0, 1.0, pytest.approx(1.0))
     assert wanted(0.6) == wanted(0.4) == pytest.approx(0.1 / 0.24**0.5 / (0.2 / 0.21**0.5))
@@ -208,9 +213,9 @@ def test_an_uncertain_forecast_earns_a_part_of_the_position() -> None:
 def test_a_position_is_held_for_its_bars_unless_its_stop_is_passed() -> None:
     """LONG was opened five bars ago, so that this is its sixth."""
     faded: dict[str, Any] = {"holding": LONG, "p_up": 0.3}
-    assert decided(Policy(hold_bars=6), **faded).action == "reverse"
-    assert decided(Policy(hold_bars=7), **faded).action == "hold"
-    assert decided(Policy(hold_bars=7), **faded | {"price": 37_000.0}).action == "reverse"
+    assert decided(eager(hold_bars=6), **faded).action == "reverse"
+    assert decided(eager(hold_bars=7), **faded).action == "hold"
+    assert decided(eager(hold_bars=7), **faded | {"price": 37_000.0}).action == "reverse"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +229,7 @@ def test_a_position_is_held_for_its_bars_unless_its_stop_is_passed() -> None:
     ],
 )
 def test_a_position_that_was_held_long_enough_needs_its_signal_again(most: int, p_up: float, reason: str) -> None:
-    assert decided(Policy(hold_most_bars=most), holding=LONG, p_up=p_up).reason == reason
+    assert decided(eager(hold_most_bars=most), holding=LONG, p_up=p_up).reason == reason
 
 
 # --- exits ----------------------------------------------------------------------------------------------------------
@@ -267,13 +272,13 @@ def test_a_reversal_is_an_exit_and_an_entry_of_the_new_size() -> None:
 
 @pytest.mark.parametrize("p_up", [0.4, 0.45 - 1e-9])
 def test_where_the_new_side_is_barred_a_reversal_is_an_exit(p_up: float) -> None:
-    assert decided(Policy(short=False), holding=LONG, p_up=p_up).numbers["entry"] == "short_not_allowed"
-    assert decided(Policy(risk_per_trade=Decimal("1e-6")), holding=LONG, p_up=p_up).numbers["entry"] == "size_zero_lots"
-    assert decided(Policy(minimum_confidence=0.65), holding=LONG, p_up=p_up).action == "exit"
+    assert decided(eager(short=False), holding=LONG, p_up=p_up).numbers["entry"] == "short_not_allowed"
+    assert decided(eager(risk_per_trade=Decimal("1e-6")), holding=LONG, p_up=p_up).numbers["entry"] == "size_zero_lots"
+    assert decided(eager(minimum_confidence=0.65), holding=LONG, p_up=p_up).action == "exit"
 
 
 def test_an_exit_needs_no_confidence() -> None:
-    assert decided(Policy(minimum_confidence=0.99), holding=LONG, p_up=0.46).action == "exit"
+    assert decided(eager(minimum_confidence=0.99), holding=LONG, p_up=0.46).action == "exit"
 
 
 # --- a stop that should have fired ----------------------------------------------------------------------------------

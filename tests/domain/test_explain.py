@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.decide import Decision, decide
 from core.domain.explain import REASONS, say, worded
@@ -87,7 +88,7 @@ def test_a_stop_that_was_passed_has_its_words_as_a_reason_and_as_an_objection() 
 
 def test_tiny_amounts_are_written_out() -> None:
     rules = Rules(lot=Decimal("1e-8"), minimum_amount=Decimal("1e-8"), tick=Decimal("0.1"))
-    text = said(Policy(risk_per_trade=Decimal("1e-9")), rules, p_up=0.6)
+    text = said(replace(POLICY, risk_per_trade=Decimal("1e-9")), rules, p_up=0.6)
     assert text.startswith("go long 0.00000001,")
     assert "Size 0.00000001 at" in text
 

@@ -156,7 +156,7 @@ def test_the_manifest_tells_where_the_model_comes_from() -> None:
     manifest = model().manifest
     assert {field: getattr(manifest, field) for field in META.__struct_fields__} == msgspec.structs.asdict(META)
     assert set(manifest.libraries) == {"lightgbm", "numpy", "sklearn", "xgboost"}
-    assert (manifest.horizon, manifest.cost, manifest.training["trees"]) == (6, 0.001, 60)
+    assert (manifest.horizon, manifest.cost, manifest.training["trees"]) == (12, 0.001, 60)
     assert model().version == digest(artefact()[MANIFEST])
 
 

@@ -504,6 +504,7 @@ def test_through_a_discord_that_fails_half_of_the_time_hundreds_arrive_once_each
     writers = [threading.Thread(target=write, args=(first,)) for first in range(2)]
     with serving(discord) as url:
         faults = [Fault("error_before", status=500), Fault("error_before", status=503), Fault("drop_before")]
+        url.faults.next("*", faults[0])  # one at least, however few requests the threads make of it
         url.faults.draw(Random(seed), 0.5, [*faults, Fault("rate_limit")])
         channel, state = DiscordNotifier(url + PATH, clock), SqliteState(path)
         for thread in writers:

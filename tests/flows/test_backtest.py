@@ -134,7 +134,7 @@ def test_a_walk_is_traded_from_the_first_bar_that_it_foresees() -> None:
 def test_what_is_chosen_tells_one_way_of_forecasting_from_another() -> None:
     ways = [learning(), learning(12), by_signal(known(), "roc_24"), by_signal(known(), "roc_12"), stored_way()]
     assert len({(way.kind, way.chosen) for way in ways}) == len(ways)
-    threads = by_walk(known(), replace(QUICK, threads=2), RESEARCH, InProcess(), MemoryModels())
+    threads = by_walk(known(), replace(QUICK, horizon=6, threads=2), RESEARCH, InProcess(), MemoryModels())
     assert threads.chosen == learning().chosen
 
 

@@ -77,8 +77,8 @@ SETTLING: Final = (
         "ended orders forgotten",
         "Orders that have ended are dropped at once.",
         STATE,
-        "if not order.ended or ended < ENDED_KEPT or (order.intent.leg in MARKET and order.intent.bar == newest):",
-        "if not order.ended:",
+        "    if len(orders) <= ENDED_KEPT:\n        return tuple(orders)\n",
+        "    return tuple(order for order in orders if not order.ended)\n",
     ),
     Mutant(
         "partly filled is filled",

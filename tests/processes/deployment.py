@@ -14,6 +14,7 @@ from core.adapters.firestore_state import FirestoreState
 from core.domain.risk import Policy
 from core.domain.state import Book
 from core.flows import window
+from tests.policies import EAGER
 from tests.processes import market
 from tests.processes.elapsed import Elapsed
 from tests.processes.ledger import Ledger
@@ -45,7 +46,7 @@ class Deployment:
 
 
 def book_of(place: Place) -> Book:
-    return Book(id="btc", symbol=place.symbol, policy=Policy(capital=place.cash), rules=place.rules)
+    return Book(id="btc", symbol=place.symbol, policy=Policy(**EAGER, capital=place.cash), rules=place.rules)
 
 
 def settings(place: Place, project: str, folder: Path, lease_s: int) -> dict[str, str]:

@@ -117,10 +117,15 @@ def _check(rows: Floats, y: Floats, ends: Bar, starts: Bar, names: Sequence[str]
 def _check_rows(rows: Floats, names: Sequence[str]) -> None:
     with np.errstate(over="ignore"):
         endless = np.isinf(rows.astype(np.float32)).any(axis=0)
-    absent = _absent(rows) & ~np.array([name in REGISTRY and REGISTRY[name].nullable for name in names])
+    absent = _absent(rows) & ~np.array([_beyond(name) for name in names])
     bad = [names[i] for i in np.flatnonzero(endless | absent).tolist()]
     if bad:
         raise ValueError(f"features {bad} are infinite or have no value at all in the {len(rows)} rows with a label")
+
+
+def _beyond(name: str) -> bool:
+    """Whether a feature is of the outside beyond the VIX, which a set may have to do without."""
+    return name in REGISTRY and bool({*REGISTRY[name].needs} - {"vix"})
 
 
 def _absent(rows: Floats) -> NDArray[np.bool_]:

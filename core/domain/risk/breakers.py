@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from core.domain.bars import Bars, Floats, moment
 from core.domain.risk.account import Limits
 from core.domain.risk.policy import Level, Policy
+from core.domain.risk.words import money, percent
 
 Scope = Literal["book", "account"]
 SEVERITY: Final[tuple[Level, ...]] = ("reduce", "halt", "flatten")  # the last one is the most severe
@@ -173,9 +174,7 @@ def _falls(marks: Marks, limits: Policy | Limits, now: datetime, scope: Scope) -
     equity (Grossman and Zhou, Optimal investment strategies for controlling drawdowns, 1993)."""
     lost = Fall(marks.opened, marks.low, marks.low_at or now)
     if limits.daily_loss > 0 and lost.share >= _exact(limits.daily_loss):
-        detail = (
-            f"lost {_percent(lost.share)} of the day's {_money(lost.top)}; the limit is {_percent(limits.daily_loss)}"
-        )
+        detail = f"lost {percent(lost.share)} of the day's {money(lost.top)}; the limit is {percent(limits.daily_loss)}"
         yield Trip(
             breaker="daily_loss",
             level=limits.daily_loss_level,
@@ -187,7 +186,7 @@ def _falls(marks: Marks, limits: Policy | Limits, now: datetime, scope: Scope) -
     fall = marks.deepest
     if fall and limits.drawdown > 0 and fall.share >= _exact(limits.drawdown):
         detail = (
-            f"fell {_percent(fall.share)} from the highest {_money(fall.top)}; the limit is {_percent(limits.drawdown)}"
+            f"fell {percent(fall.share)} from the highest {money(fall.top)}; the limit is {percent(limits.drawdown)}"
         )
         yield Trip(breaker="drawdown", level=limits.drawdown_level, since=fall.at, detail=detail, scope=scope)
 
@@ -210,7 +209,7 @@ def _cooldown(results: Sequence[Result], policy: Policy, now: datetime) -> Itera
     """freqtrade's CooldownPeriod, after losses only."""
     for result in results[_first(results, policy.cooldown_hours, now) :]:
         if result.lost and policy.cooldown_hours > 0:
-            detail = f"a trade lost {_money(-result.pnl)}; no entry for {policy.cooldown_hours:g} hours after one"
+            detail = f"a trade lost {money(-result.pnl)}; no entry for {policy.cooldown_hours:g} hours after one"
             yield _after(result, "cooldown", policy.cooldown_level, policy.cooldown_hours, detail)
 
 
@@ -240,8 +239,8 @@ def _low_profit(results: Sequence[Result], policy: Policy, now: datetime) -> Ite
         made = sum((_share(result) for result in window), ZERO)
         if made <= -_exact(policy.low_profit):
             detail = (
-                f"{len(window)} results within {policy.low_profit_within_hours:g} hours lost {_percent(-made)}; "
-                f"the limit is {_percent(policy.low_profit)}"
+                f"{len(window)} results within {policy.low_profit_within_hours:g} hours lost {percent(-made)}; "
+                f"the limit is {percent(policy.low_profit)}"
             )
             yield _after(last, "low_profit", policy.low_profit_level, policy.low_profit_hours, detail)
 
@@ -254,7 +253,7 @@ def _slippage(facts: Facts, policy: Policy) -> Iterator[Trip]:
     for end in range(count, len(facts.slippages) + 1):
         mean = _mean(facts.slippages[end - count : end])
         if not mean <= policy.slippage:  # NaN is too much
-            detail = f"{count} fills slipped by {_percent(mean)} on average; the limit is {_percent(policy.slippage)}"
+            detail = f"{count} fills slipped by {percent(mean)} on average; the limit is {percent(policy.slippage)}"
             yield Trip(breaker="slippage", level=policy.slippage_level, since=facts.now, detail=detail)
             return
 
@@ -277,8 +276,8 @@ def price_move(minutes: Bars, policy: Policy, now: datetime) -> Trip | None:
         if now >= until:
             return None
         detail = (
-            f"the price moved {_percent(size[index])} within the minute {opens:%Y-%m-%d %H:%M}, from "
-            f"{_money(before[index])}; the limit is {_percent(policy.price_move)}"
+            f"the price moved {percent(size[index])} within the minute {opens:%Y-%m-%d %H:%M}, from "
+            f"{money(before[index])}; the limit is {percent(policy.price_move)}"
         )
         since = opens + MINUTE
         return Trip(breaker="price_move", level=policy.price_move_level, since=since, until=until, detail=detail)
@@ -308,7 +307,7 @@ def _error_rate(hour: Sequence[Asked], policy: Policy) -> Iterator[Trip]:
     made = sum(max(asked.made, asked.failed) for asked in hour)
     if policy.error_rate > 0 and failed >= max(policy.errors, 1) and failed / made > policy.error_rate:
         at = max(asked.at for asked in hour if asked.failed)
-        limits = f"{_percent(policy.error_rate)}, from {policy.errors} on"
+        limits = f"{percent(policy.error_rate)}, from {policy.errors} on"
         detail = f"{failed} of {made} requests to the venue failed within an hour; the limit is {limits}"
         yield Trip(breaker="error_rate", level=policy.error_rate_level, since=at, until=at + HOUR, detail=detail)
 
@@ -348,12 +347,3 @@ def _share(result: Result) -> Decimal:
 
 def _exact(number: float) -> Decimal:
     return Decimal(repr(float(number)))
-
-
-def _percent(share: float | Decimal) -> str:
-    return f"{float(share) * 100:.3g} %"
-
-
-def _money(amount: Decimal | float) -> str:
-    number = float(amount)
-    return f"{number:,.2f}".removesuffix(".00") if abs(number) >= 100 else f"{number:.6g}"
