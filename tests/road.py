@@ -32,7 +32,7 @@ from tests.policies import PLAIN
 DATA = Path(__file__).parents[1] / "../shared/data"
 PERP = DATA / "bars/btcusdt_binance_perp_1h.parquet"
 VIX = DATA / "macro/vix_daily.parquet"
-SMALL = Training(trees=20, learning_rate=0.2, forest_trees=20, depth=3, leaves=6, folds=2, forest_depth=4)
+SMALL = Training(horizon=6, trees=20, learning_rate=0.2, forest_trees=20, depth=3, leaves=6, folds=2, forest_depth=4)
 HOUR = timedelta(hours=1)
 RULES = Rules(lot=Decimal("0.001"), tick=Decimal("0.1"), minimum_amount=Decimal("0.001"))
 

@@ -31,6 +31,10 @@ POLICY = {  # a signal at every bar, and a stop that is often hit before the nex
     "EXIT_FRACTION": "1",
     "MINIMUM_CONFIDENCE": "0",
     "MODEL_MAX_AGE_DAYS": "0",
+    "SHORT": "true",
+    "EDGE": "0",
+    "HOLD_BARS": "0",
+    "HOLD_MOST_BARS": "0",
     "STOP_ATR": "0.5",
     "RISK_PER_TRADE": "0.005",
 }
