@@ -16,8 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from core.cli import Failed, WrongUse
-from core.cli.ground import asked
-from core.cli.operate import Answer, opened
+from core.cli.ground import asked_of
+from core.cli.operate import Answer, chosen, opened
 from core.cli.research import progress
 from core.domain.backtest import Result
 from core.domain.bars import Bars, close_time, epoch, moment
@@ -57,17 +57,33 @@ Maker = Callable[..., Forecasts]  # of a Ground
 
 def backtest(arguments: Namespace) -> Answer:
     app = opened(arguments)
-    ground_ = asked(app, arguments)
+    books = chosen(app, arguments)
+    if len(books) > 1:
+        from core.cli.together import together
+
+        return together(app, books, arguments)
+    ground_ = asked_of(app, books[0], arguments)
     make = _source(app, ground_, arguments)
-    forecasts = since(make(ground_), ground_, arguments.since)
-    _some_left(ground_, forecasts)
+    forecasts = _within(make(ground_), ground_, arguments)
     ran = Ran(ground_, forecasts, trade(ground_, forecasts, app.settings.research.resume_hours))
     proof = proved(app, ground_, forecasts.kind, make, arguments) if arguments.prove else None
     if not arguments.quick:
         return weighed(app, ran, arguments, proof)
-    _noted(app, ran, arguments)
+    noted(app, ran, arguments)
     said = summary(ran) | shown(proof)
     return said, told(said)
+
+
+def forecasts_of(app: App, ground_: Ground, arguments: Namespace) -> Forecasts:
+    """As the options say. Raises Failed or WrongUse."""
+    return _within(_source(app, ground_, arguments)(ground_), ground_, arguments)
+
+
+def _within(forecasts: Forecasts, ground_: Ground, arguments: Namespace) -> Forecasts:
+    """Those from --from on. Raises Failed: none is left to trade on."""
+    forecasts = since(forecasts, ground_, arguments.since)
+    _some_left(ground_, forecasts)
+    return forecasts
 
 
 def _some_left(ground_: Ground, forecasts: Forecasts) -> None:
@@ -81,7 +97,7 @@ def _some_left(ground_: Ground, forecasts: Forecasts) -> None:
     raise Failed(f"{known}: {forecasts.need - 1} come before the first; give more bars, or correct --from or --to")
 
 
-def _noted(app: App, ran: Ran, arguments: Namespace) -> str:
+def noted(app: App, ran: Ran, arguments: Namespace) -> str:
     """Counts the run as a trial, a quick one too: whoever sees its figures can choose by them. Returns its name."""
     book, research = ran.ground.book, app.settings.research
     strategy = replace(book, id="")  # two books with the same settings are one strategy
@@ -98,7 +114,7 @@ def weighed(app: App, ran: Ran, arguments: Namespace, proof: Proof | None = None
     from core.report import write
 
     said, book = summary(ran), ran.ground.book
-    run = digest(name or _noted(app, ran, arguments), said["data"])
+    run = digest(name or noted(app, ran, arguments), said["data"])
     trials = tried(app.results, book)
     evidence = sure(ran, app.settings.research, trials.number, trials.variance)
     folder = arguments.out or Path(app.settings.research.path) / "runs" / f"{book.id}-{run[:12]}"
@@ -240,7 +256,7 @@ def told(said: Document) -> str:
     run = said["figures"]
     lines = [
         f"{said['book']}, {said['bars']} bars, {said['from']} to {said['to']}; {said['forecasts']['said']}",
-        f"{run['trades']} trades, return {run['total_return']:+.2%}, Sharpe ratio {_ratio(run['sharpe_ratio'])}, "
+        f"{run['trades']} trades, return {run['total_return']:+.2%}, Sharpe ratio {ratio(run['sharpe_ratio'])}, "
         f"largest drawdown {run['max_drawdown']:.2%}, costs {run['costs']:,.2f}, equity {said['equity']['last']:,.2f}",
     ]
     if "proof" in said:
@@ -250,5 +266,5 @@ def told(said: Document) -> str:
     return "\n".join(lines)
 
 
-def _ratio(value: float | None) -> str:
+def ratio(value: float | None) -> str:
     return "none" if value is None else f"{value:.2f}"

@@ -22,7 +22,11 @@ log = logging.getLogger("hourhand.research")
 
 def asked(app: App, arguments: Namespace) -> Ground:
     """As --book, --bars, --vix and --to say. Raises WrongUse, Failed (no bars), BadBars, Missing or Unavailable."""
-    book = one(app, arguments)
+    return asked_of(app, one(app, arguments), arguments)
+
+
+def asked_of(app: App, book: Book, arguments: Namespace) -> Ground:
+    """The same of one of several books."""
     bars = _bars(app, book, arguments)
     if not len(bars):
         raise Failed("there are no bars to run on: see --bars and --to")
@@ -40,7 +44,7 @@ def one(app: App, arguments: Namespace) -> Book:
 def _bars(app: App, book: Book, arguments: Namespace) -> Bars:
     """The believable bars of --bars, or of all of [market] path, or else the market's past; up to --to."""
     market = app.settings.market
-    path = arguments.bars or (Path(market.path) if market.source == "files" else None)
+    path = _file(app, book, arguments) or (Path(market.path) if market.source == "files" else None)
     if path is not None:
         from core.adapters.files_market import load
 
@@ -58,6 +62,18 @@ def _bars(app: App, book: Book, arguments: Namespace) -> Bars:
     if arguments.until is not None and len(bars):
         bars = bars.between(moment(bars.time[0]), arguments.until)
     return bars
+
+
+def _file(app: App, book: Book, arguments: Namespace) -> Path | None:
+    """Of --bars the one that is named for this book, else the one that names none. Raises WrongUse."""
+    known = {other.id for other in app.books}
+    named = {book_: path for text in arguments.bars or () for book_, _, path in [text.partition("=")] if book_ in known}
+    plain = [text for text in arguments.bars or () if text.partition("=")[0] not in known]
+    if book.id in named:
+        return Path(named[book.id])
+    if len(plain) > 1 or (plain and len(chosen(app, arguments)) > 1):
+        raise WrongUse(f"--bars {plain[-1]}: which book are they of? Give --bars {book.id}=FILE for each, or --book")
+    return Path(plain[0]) if plain else None
 
 
 def _vix(app: App, book: Book, arguments: Namespace, bars: Bars) -> Daily:

@@ -80,7 +80,9 @@ def _learning(command: Command, one: argparse.ArgumentParser, time: argparse.Arg
 
 def _research(command: Command, one: argparse.ArgumentParser) -> None:
     past, out = _parent(), _parent()
-    past.add_argument("--bars", type=Path, metavar="FILE", help="bars (parquet or CSV; default: the market's past)")
+    past.add_argument(
+        "--bars", action="append", metavar="FILE", help="bars (parquet or CSV); of several books: ID=FILE, for each"
+    )
     past.add_argument("--vix", type=Path, metavar="FILE", help="daily VIX closes (default: as in [vix])")
     past.add_argument("--to", dest="until", type=moment_of, metavar="TIME", help="end of the bars")
     past.add_argument("--cluster", default="", metavar="ADDRESS", help="work on this Dask cluster (tcp://host:port)")

@@ -195,3 +195,42 @@ def test_a_run_that_never_traded_is_told_without_a_trade_or_a_vix() -> None:
     assert (told.verdict.answer, told.calibration, told.importance, told.trades) == ("no", None, None, [])
     assert "it never traded" in render(told)
     assert told.course.time[0] == drawn().time[703]
+
+
+# --- several books --------------------------------------------------------------------------------------------------
+
+TWO = '[{id = "btc", symbol = "BTC/USDT"}, {id = "eth", symbol = "ETH/USDT"}]'
+
+
+def two(folder: Path, **more: str) -> tuple[Environ, list[str]]:
+    """Two books, each with bars of its own, traded by the sign of a feature."""
+    files = {name: folder / f"{name}.parquet" for name in ("btc", "eth")}
+    files["btc"].write_bytes(to_parquet(drawn()[:1400]))
+    files["eth"].write_bytes(to_parquet(drawn(seed=4)[:1300]))
+    given = [part for name, path in files.items() for part in ("--bars", f"{name}={path}")]
+    eager = {
+        f"HOURHAND__POLICY__{name}": value for name, value in (("EDGE", "0"), ("HOLD_BARS", "0"), ("SHORT", "true"))
+    }
+    return researching(folder, HOURHAND__BOOKS=TWO, **eager, **more), ["--signal", "roc_24", *given]
+
+
+def test_several_books_are_tested_on_the_account_that_they_share(tmp_path: Path) -> None:
+    world, given = two(tmp_path)
+    said = json.loads(hourhand(world, "backtest", *given, "--json").out, parse_float=Decimal)
+    last = [Decimal(book["equity"]["last"]) for book in said["books"]]
+    assert [book["book"] for book in said["books"]] == ["btc", "eth"]
+    assert all(len(book["trades"]) > 3 for book in said["books"])
+    assert float(said["account"]["equity"]["last"]) == pytest.approx(float(sum(last)))
+    assert said["account"]["equity"]["first"] == 20_000
+    narrow, _ = two(tmp_path, HOURHAND__ACCOUNT__POSITIONS="1")
+    other = json.loads(hourhand(narrow, "backtest", *given, "--json").out, parse_float=Decimal)
+    assert [book["equity"]["last"] for book in other["books"]] != [book["equity"]["last"] for book in said["books"]]
+
+
+def test_bars_of_several_books_are_named(tmp_path: Path) -> None:
+    world, given = two(tmp_path)
+    ran = hourhand(world, "backtest", "--signal", "roc_24", "--bars", str(tmp_path / "btc.parquet"))
+    assert ran.code == 2
+    assert "which book are they of? Give --bars btc=FILE for each, or --book" in ran.err
+    assert hourhand(world, "backtest", *given, "--prove").code == 2
+    assert hourhand(world, "backtest", *given, "--book", "eth", "--quick").code == 0
