@@ -24,6 +24,7 @@ from core.domain.bars import Bars, close_time, epoch, moment
 from core.domain.daily import Daily
 from core.domain.evidence import track
 from core.domain.evidence.figures import figures
+from core.domain.explain import worded
 from core.domain.features import REGISTRY
 from core.domain.forecast import Model, load
 from core.domain.outside import Outside
@@ -118,7 +119,9 @@ def weighed(app: App, ran: Ran, arguments: Namespace, proof: Proof | None = None
     trials = tried(app.results, book)
     evidence = sure(ran, app.settings.research, trials.number, trials.variance)
     folder = arguments.out or Path(app.settings.research.path) / "runs" / f"{book.id}-{run[:12]}"
-    write(folder, study(ran, evidence, _provenance(ran, said, trials.number, run), proof))
+    made = study(ran, evidence, _provenance(ran, said, trials.number, run), proof)
+    write(folder, made)
+    said |= {"reasons": dict(made.reasons)}
     said |= {"verdict": evidence.verdict, "edge": evidence.edge, "trials": trials.number, "report": str(folder)}
     said |= {"evidence": _plain(evidence)} | shown(proof)
     return said, told(said)
@@ -259,6 +262,9 @@ def told(said: Document) -> str:
         f"{run['trades']} trades, return {run['total_return']:+.2%}, Sharpe ratio {ratio(run['sharpe_ratio'])}, "
         f"largest drawdown {run['max_drawdown']:.2%}, costs {run['costs']:,.2f}, equity {said['equity']['last']:,.2f}",
     ]
+    if not run["trades"] and said.get("reasons"):
+        reason, count = next(iter(said["reasons"].items()))
+        lines.append(f"At {count:,} of the bars: {worded(reason)}.")
     if "proof" in said:
         lines.append(said["proof"]["summary"])
     if "verdict" in said:

@@ -234,3 +234,15 @@ def test_bars_of_several_books_are_named(tmp_path: Path) -> None:
     assert "which book are they of? Give --bars btc=FILE for each, or --book" in ran.err
     assert hourhand(world, "backtest", *given, "--prove").code == 2
     assert hourhand(world, "backtest", *given, "--book", "eth", "--quick").code == 0
+
+
+def test_a_run_that_never_trades_says_what_kept_it(world: Environ) -> None:
+    dear = {
+        **world,
+        "HOURHAND__POLICY__EDGE": "10",
+        "HOURHAND__POLICY__THRESHOLD": "0",
+        "HOURHAND__POLICY__THRESHOLD_MIN": "0",
+    }
+    ran = hourhand(dear, "backtest", "--walk", "--bars", world["HOURHAND__MARKET__PATH"])
+    assert "0 trades" in ran.out
+    assert "of the bars: the move that the forecast promises does not pay for the costs." in ran.out
