@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from core.adapters.web_page import page
 from core.domain.bars import epoch
 from core.domain.daily import DAY, Daily
 from core.domain.outside import SERIES
@@ -26,7 +27,9 @@ class AlternativeFearGreed:
 
     def history(self, now: datetime) -> Daily:
         """The values published by `now`. Raises Unavailable: no answer, or not the index."""
-        rows = self._parsed(_get(f"{self._url}?limit={self._days}&format=json", self._timeout_s))
+        rows = self._parsed(
+            page(f"{self._url}?limit={self._days}&format=json", self._timeout_s, LARGEST, "fear_greed", "the index")
+        )
         days = np.array([day // DAY * DAY for day, _ in rows], np.int64)
         found = SERIES["fear_greed"].series(days, np.array([value for _, value in rows], np.float64))
         known = found.published <= epoch(now)
@@ -48,23 +51,3 @@ def _row(row: Any) -> tuple[int, float]:
     if not 0 <= value <= 100:
         raise ValueError(f"{value} is no value of the index")
     return day, value
-
-
-def _get(url: str, timeout_s: float) -> str:
-    """The text at `url`. Raises Unavailable."""
-    import urllib3
-
-    retries = urllib3.Retry(total=1, connect=0, read=0)
-    headers = {"Accept-Encoding": "gzip", "User-Agent": "hourhand"}
-    try:
-        with urllib3.PoolManager(timeout=timeout_s, retries=retries, headers=headers) as pool:
-            response = pool.request("GET", url, preload_content=False)
-            data = response.read(LARGEST + 1)
-            response.close()
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unavailable(f"fear_greed from {url}: no answer ({error})") from error
-    if response.status != 200:
-        raise Unavailable(f"fear_greed from {url}: answered with status {response.status}")
-    if len(data) > LARGEST:
-        raise Unavailable(f"fear_greed from {url}: the answer is larger than {LARGEST} bytes, which is not the index")
-    return data.decode(errors="replace")

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from core.adapters.web_page import page
 from core.domain.bars import epoch
 from core.domain.daily import DAY, Daily, from_closes
 from core.ports import Unavailable
@@ -26,7 +27,7 @@ class CboeVix:
 
     def history(self, now: datetime) -> Daily:
         """All values that had been published by `now`. Raises Unavailable: no answer, or not CBOE's file."""
-        rows = self._parsed(_get(self._url, self._timeout_s))
+        rows = self._parsed(page(self._url, self._timeout_s, LARGEST, "VIX", "CBOE's file"))
         dates = (np.array([day for day, _ in rows], np.int64) - EPOCH_DAY) * DAY
         closes = np.array([close for _, close in rows], np.float64)
         known = dates + DAY <= epoch(now)
@@ -57,23 +58,3 @@ class CboeVix:
 
 def _decimals(line: str) -> int:
     return len(line.rpartition(".")[2].strip())
-
-
-def _get(url: str, timeout_s: float) -> str:
-    """The text at `url`. Raises Unavailable."""
-    import urllib3
-
-    retries = urllib3.Retry(total=1, connect=0, read=0)
-    headers = {"Accept-Encoding": "gzip", "User-Agent": "hourhand"}
-    try:
-        with urllib3.PoolManager(timeout=timeout_s, retries=retries, headers=headers) as pool:
-            response = pool.request("GET", url, preload_content=False)
-            data = response.read(LARGEST + 1)
-            response.close()
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unavailable(f"VIX from {url}: no answer ({error})") from error
-    if response.status != 200:
-        raise Unavailable(f"VIX from {url}: answered with status {response.status}")
-    if len(data) > LARGEST:
-        raise Unavailable(f"VIX from {url}: the answer is larger than {LARGEST} bytes, which is not CBOE's file")
-    return data.decode("utf-8-sig", errors="replace")

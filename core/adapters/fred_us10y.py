@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from core.adapters.web_page import page
 from core.domain.bars import epoch
 from core.domain.daily import DAY, Daily
 from core.domain.outside import EPOCH_DAY, SERIES
@@ -29,7 +30,7 @@ class FredUs10y:
         """The values published by `now`. Raises Unavailable: no answer, or not FRED's file."""
         first = now.astimezone(UTC).date() - timedelta(days=self._days)
         asked = urlencode({"id": "DGS10", "cosd": first.isoformat()})
-        rows = self._parsed(_get(f"{self._url}?{asked}", self._timeout_s))
+        rows = self._parsed(page(f"{self._url}?{asked}", self._timeout_s, LARGEST, "us10y", "FRED's file"))
         days = np.array([(day.toordinal() - EPOCH_DAY) * DAY for day, _ in rows], np.int64)
         found = SERIES["us10y"].series(days, np.array([value for _, value in rows], np.float64))
         known = found.published <= epoch(now)
@@ -52,23 +53,3 @@ class FredUs10y:
             return date.fromisoformat(day), float("nan") if value in ("", ".") else float(value)
         except ValueError:
             raise Unavailable(f"us10y from {self._url}: line {number} is not a row: {line[:80]!r}") from None
-
-
-def _get(url: str, timeout_s: float) -> str:
-    """The text at `url`. Raises Unavailable."""
-    import urllib3
-
-    retries = urllib3.Retry(total=1, connect=0, read=0)
-    headers = {"Accept-Encoding": "gzip", "User-Agent": "hourhand"}
-    try:
-        with urllib3.PoolManager(timeout=timeout_s, retries=retries, headers=headers) as pool:
-            response = pool.request("GET", url, preload_content=False)
-            data = response.read(LARGEST + 1)
-            response.close()
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unavailable(f"us10y from {url}: no answer ({error})") from error
-    if response.status != 200:
-        raise Unavailable(f"us10y from {url}: answered with status {response.status}")
-    if len(data) > LARGEST:
-        raise Unavailable(f"us10y from {url}: the answer is larger than {LARGEST} bytes, which is not FRED's file")
-    return data.decode("utf-8-sig", errors="replace")
