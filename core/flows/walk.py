@@ -23,13 +23,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain.bars import Bars, Floats, Times
-from core.domain.daily import Daily
+from core.domain.bars import Floats, Times
 from core.domain.ensemble import Training
-from core.domain.features import FeatureSet, compute
-from core.domain.features.inputs import MAX_AGE
-from core.domain.labels import direction
-from core.domain.outside import NOTHING, Outside
 from core.domain.splits import Bar
 from core.domain.walk import Learnt, Walked, Window, learn, stitched, windows
 from core.ports import Missing, ModelStore, Workers
@@ -45,31 +40,6 @@ def _quiet(_: float) -> None:
     pass
 
 
-def walk(
-    bars: Bars,
-    timeframe: str,
-    features: FeatureSet,
-    daily: Daily,
-    training: Training,
-    workers: Workers,
-    store: ModelStore | None = None,
-    train_days: int = 180,
-    test_days: int = 10,
-    progress: Progress = _quiet,
-    vix_max_age: int = MAX_AGE,
-    outside: Outside = NOTHING,
-) -> Walked:
-    """Every bar of `bars` that a window foresees, by a model that was trained on the days before it only.
-
-    `daily` is the VIX, and may be none; `outside`: what else `features` need. `store` keeps finished windows;
-    `progress` is told the share done. Raises ValueError when there are too few bars for one window, Unavailable when
-    the workers or the store cannot be reached.
-    """
-    values = compute(features, bars, timeframe, daily, vix_max_age, outside)
-    labels, ends = direction(bars, training.horizon, training.cost)
-    return forward(bars.time, values, labels, ends, training, workers, store, train_days, test_days, progress)
-
-
 def forward(
     time: Times,
     values: Floats,
@@ -82,7 +52,12 @@ def forward(
     test_days: int = 10,
     progress: Progress = _quiet,
 ) -> Walked:
-    """`walk` over features (n, k) that are at hand, with labels and their ends as labels.direction gives them."""
+    """Every bar that a window foresees, by a model that was trained on the days before it only.
+
+    `time`: open times of bars; `values`: their features (n, k); `labels` and `ends` as labels.direction gives them.
+    `store` keeps finished windows; `progress` is told the share done. Raises ValueError when there are too few bars for
+    one window, Unavailable when the workers or the store cannot be reached.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         endless = np.isinf(values.astype(np.float32))
     usable: NDArray[np.bool_] = np.logical_or.reduce(~np.isnan(values), axis=1)

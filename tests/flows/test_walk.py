@@ -17,7 +17,7 @@ from core.domain.ensemble import Training
 from core.domain.features import SETS, compute
 from core.domain.labels import direction
 from core.domain.walk import Walked
-from core.flows.walk import forward, walk
+from core.flows.walk import forward
 from tests.fakes import InProcess, MemoryModels
 from tests.road import drawn
 
@@ -44,7 +44,8 @@ def went(workers: Any = None, store: Any = None, bars: Bars | None = None, **cha
     given: dict[str, Any] = {"training": SMALL, "train_days": 20, "test_days": 4, **changes}
     training = given.pop("training")
     bars = drawn(BARS) if bars is None else bars
-    return walk(bars, "1h", CORE12, none(), training, workers or InProcess(), store, **given)
+    values, (labels, ends) = compute(CORE12, bars, "1h", none()), direction(bars, training.horizon, training.cost)
+    return forward(bars.time, values, labels, ends, training, workers or InProcess(), store, **given)
 
 
 @cache
