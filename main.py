@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-FUNCTIONS = ("tick", "guard", "train", "alert")
+FUNCTIONS = ("tick", "guard", "train", "cleanup", "alert", "status")
 
 
 def __getattr__(name: str) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 from uuid import uuid4
 
 from core.domain.alerts import Message
@@ -215,8 +215,47 @@ class ModelStore(Protocol):
         """Every name that starts with `prefix`, in order."""
         ...
 
+    def stored(self, prefix: str) -> Sequence[Stored]:
+        """The same with size and time. Raises Unavailable."""
+        ...
+
     def delete(self, name: str) -> None:
         """Absent is fine. Raises Unavailable."""
+        ...
+
+
+class Stored(NamedTuple):
+    """A file as its store lists it. at: when it was put."""
+
+    name: str
+    size: int  # bytes
+    at: datetime
+
+
+class Leftover(NamedTuple):
+    """What deploying leaves behind: a container image, a function's revision, a source archive.
+
+    group: what it is one version of; newest versions of a group are counted together. live: it serves, or what serves
+    was made from it. size: bytes; 0 where the platform does not tell.
+    """
+
+    kind: Literal["image", "revision", "source"]
+    group: str
+    name: str
+    at: datetime
+    size: int = 0
+    live: bool = False
+
+
+class Platform(Protocol):
+    """Where the functions are deployed."""
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """All of them, live ones too. Raises Unavailable."""
+        ...
+
+    def remove(self, leftover: Leftover) -> None:
+        """Absent is fine. Raises Unavailable: also when it may not be removed, because it serves."""
         ...
 
 

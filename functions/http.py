@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
 log = logging.getLogger("hourhand.http")
-STATUS = {"busy": 503, "failed": 500, "bad_request": 400, "not_allowed": 405}
+STATUS = {"busy": 503, "waiting": 503, "failed": 500, "bad_request": 400, "not_allowed": 405}
 SEVERITY = ("failed", "busy")  # of several books' answers, the first of these that occurs is the answer's
 EXAMPLE = 'give {"book": "btc-jpy-1h", "at": "2024-05-01T13:00:05Z"}, or nothing'
 HEADERS = {"Content-Type": "application/json"}
+ENCODER = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 SPOKEN = (Unavailable, Conflict, Missing, BadBars, SettingsError)  # their text is a sentence for whoever asked
 
 
@@ -51,9 +52,18 @@ def app() -> App:
 
 def answer(request: Request, flow: Callable[[App, str, datetime], Document]) -> tuple[bytes, int, dict[str, str]]:
     """Runs `flow` for the book that the request names, or for all of them one after the other."""
+    return _reply(request, partial(_run, flow))
+
+
+def answer_once(request: Request, flow: Callable[[App, bytes], Document]) -> tuple[bytes, int, dict[str, str]]:
+    """Runs `flow` once for the whole deployment, with the body as it came."""
+    return _reply(request, lambda app_, request: _guarded(partial(flow, app_, request.get_data())))
+
+
+def _reply(request: Request, run: Callable[[App, Request], Document]) -> tuple[bytes, int, dict[str, str]]:
     headers = HEADERS
     try:
-        document = _answered(request, flow)
+        document = _answered(request, run)
     except NotAllowed as failure:
         document, headers = _no("not_allowed", str(failure)), {**HEADERS, "Allow": "POST"}
     except BadRequest as failure:
@@ -62,7 +72,7 @@ def answer(request: Request, flow: Callable[[App, str, datetime], Document]) -> 
     except SettingsError as failure:
         log.error("the settings cannot be used: %s", failure)
         document = _no("failed", f"the settings cannot be used: {failure}")
-    return msgspec.json.encode(_spoken(document)), STATUS.get(document["outcome"], 200), headers
+    return ENCODER.encode(_spoken(document)), STATUS.get(document["outcome"], 200), headers
 
 
 def _no(outcome: str, reason: str, book: str | None = None) -> Document:
@@ -77,15 +87,15 @@ def _spoken(document: Document) -> Document:
     return {**document, **told, **books}
 
 
-def _answered(request: Request, flow: Callable[[App, str, datetime], Document]) -> Document:
+def _answered(request: Request, run: Callable[[App, Request], Document]) -> Document:
     if request.method != "POST":
         raise NotAllowed(f"{request.method} does nothing here: POST, {EXAMPLE}")
     app_ = app()
     with app_.answering(request.headers):
-        return _run(app_, request, flow)
+        return run(app_, request)
 
 
-def _run(app_: App, request: Request, flow: Callable[[App, str, datetime], Document]) -> Document:
+def _run(flow: Callable[[App, str, datetime], Document], app_: App, request: Request) -> Document:
     body = _body(request)
     try:
         at = app_.time(body.at or _scheduled(request.headers))
@@ -95,21 +105,23 @@ def _run(app_: App, request: Request, flow: Callable[[App, str, datetime], Docum
     if body.book is not None and body.book not in books:
         raise BadRequest(f"there is no book {body.book[:60]!r}: the settings have {', '.join(books)}")
     if body.book is not None or len(books) == 1:
-        return _guarded(app_, flow, body.book or books[0], at)
-    answers = [_guarded(app_, flow, book, at) for book in books]
+        book = body.book or books[0]
+        return _guarded(partial(flow, app_, book, at), book)
+    answers = [_guarded(partial(flow, app_, book, at), book) for book in books]
     worst = next((said for outcome in SEVERITY for said in answers if said["outcome"] == outcome), answers[0])
     return {**worst, "books": answers}
 
 
-def _guarded(app_: App, flow: Callable[[App, str, datetime], Document], book: str, at: datetime) -> Document:
+def _guarded(flow: Callable[[], Document], book: str | None = None) -> Document:
     """A failure is an answer as well: what happened, and that it is worth another try."""
+    whose = {"book": book} if book else {}
     try:
-        return flow(app_, book, at)
+        return flow()
     except SPOKEN as failure:
-        log.error("not done: %s", failure, extra={"book": book})
+        log.error("not done: %s", failure, extra=whose)
         reason = str(failure)
     except Exception as failure:
-        log.exception("not done, for a reason that nobody foresaw", extra={"book": book})
+        log.exception("not done, for a reason that nobody foresaw", extra=whose)
         reason = f"{type(failure).__name__}: see the log"
     return _no("failed", reason, book)
 

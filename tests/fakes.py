@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from core.adapters.limits import check_keys, check_name, check_prefix, check_range, check_writes
-from core.ports import ANY, Conflict, Document, Missing, Versioned, Watch, Write
+from core.ports import ANY, Clock, Conflict, Document, Missing, Stored, Versioned, Watch, Write
 
 Port = TypeVar("Port")
 
@@ -65,8 +65,10 @@ class MemoryState:
 class MemoryModels:
     """A ModelStore."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self._files: dict[str, bytes] = {}
+        self._times: dict[str, datetime] = {}
+        self._clock = clock
 
     def get(self, name: str) -> bytes:
         check_name(name)
@@ -77,6 +79,10 @@ class MemoryModels:
     def put(self, name: str, data: bytes) -> None:
         check_name(name)
         self._files[name] = bytes(data)
+        self._times[name] = self._clock.now() if self._clock else datetime.now(UTC)
+
+    def stored(self, prefix: str) -> Sequence[Stored]:
+        return [Stored(name, len(self._files[name]), self._times[name]) for name in self.names(prefix)]
 
     def names(self, prefix: str) -> Sequence[str]:
         check_prefix(prefix)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from core.adapters.limits import check_name, check_prefix
-from core.ports import Missing, Unavailable
+from core.ports import Missing, Stored, Unavailable
 
 
 class DirModels:
@@ -41,6 +42,18 @@ class DirModels:
             return sorted(name for name in self._walk(prefix.rpartition("/")[0]) if name.startswith(prefix))
         except OSError as error:
             raise self._unavailable("list", prefix, error) from error
+
+    def stored(self, prefix: str) -> Sequence[Stored]:
+        found = []
+        for name in self.names(prefix):
+            try:
+                stat = (self._root / name).stat()
+            except FileNotFoundError:  # deleted since
+                continue
+            except OSError as error:
+                raise self._unavailable("list", name, error) from error
+            found.append(Stored(name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
+        return found
 
     def delete(self, name: str) -> None:
         check_name(name)

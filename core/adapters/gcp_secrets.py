@@ -19,10 +19,12 @@ ROLE: Final = "roles/secretmanager.secretAccessor"
 
 
 class GcpSecrets:
-    """The newest version of each secret of `project`. `emulator_host`: '127.0.0.1:9090' or the like, for tests."""
+    """The newest version of each secret of `project`, whose name there is `prefix` and the name that is asked for.
 
-    def __init__(self, project: str, emulator_host: str = "", timeout: float = 10.0) -> None:
-        self._project = project
+    `emulator_host`: '127.0.0.1:9090' or the like, for tests."""
+
+    def __init__(self, project: str, emulator_host: str = "", timeout: float = 10.0, prefix: str = "") -> None:
+        self._project, self._prefix = project, prefix
         base = address(emulator_host) if emulator_host else "https://secretmanager.googleapis.com"
         self._http = GoogleHttp(
             f"Secret Manager (project {project})", base, emulated=bool(emulator_host), timeout=timeout
@@ -33,6 +35,7 @@ class GcpSecrets:
         enabled) or Unavailable."""
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a secret's name: use letters, digits, '_' and '-'")
+        name = self._prefix + name
         path = f"/v1/projects/{self._project}/secrets/{name}/versions/latest:access"
         try:
             reply = self._http.call("GET", path, again=True)

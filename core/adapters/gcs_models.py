@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -11,7 +12,7 @@ import msgspec
 
 from core.adapters.google_http import GoogleHttp, Reply, address
 from core.adapters.limits import check_name, check_prefix
-from core.ports import Missing, Unavailable
+from core.ports import Missing, Stored, Unavailable
 
 
 class GcsModels:
@@ -40,14 +41,20 @@ class GcsModels:
         self._checked(self._http.call("POST", path, data, "application/octet-stream", again=True))
 
     def names(self, prefix: str) -> Sequence[str]:
+        return sorted(item["name"] for item in self._items(prefix, "name"))
+
+    def stored(self, prefix: str) -> Sequence[Stored]:
+        items = self._items(prefix, "name,size,updated")
+        return sorted(Stored(item["name"], int(item["size"]), _time(item["updated"])) for item in items)
+
+    def _items(self, prefix: str, fields: str) -> Iterator[dict[str, str]]:
         check_prefix(prefix)
-        found: list[str] = []
-        query = {"prefix": prefix, "fields": "items/name,nextPageToken"}
+        query = {"prefix": prefix, "fields": f"items({fields}),nextPageToken"}
         while True:
             page = self._page(query)
-            found += [item["name"] for item in page.get("items", ())]
+            yield from page.get("items", ())
             if "nextPageToken" not in page:
-                return sorted(found)
+                return
             query["pageToken"] = page["nextPageToken"]
 
     def delete(self, name: str) -> None:
@@ -74,3 +81,7 @@ class GcsModels:
         raise Unavailable(
             f"Cloud Storage answered {reply.status} for the bucket {self._bucket} ({said}): check that it exists"
         )
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -25,6 +25,8 @@ from core.settings.reader import Reader, spoken
 from core.settings.sections import (
     Alerts,
     BookKeys,
+    Cleanup,
+    Deployment,
     ExchangeMode,
     Features,
     Guard,
@@ -65,6 +67,8 @@ SECTIONS: dict[str, type[Any]] = {
     "tick": Tick,
     "guard": Guard,
     "alerts": Alerts,
+    "cleanup": Cleanup,
+    "deployment": Deployment,
     "research": Research,
     "log": Log,
     "serve": Serve,

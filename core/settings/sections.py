@@ -114,10 +114,12 @@ class Models(Struct, frozen=True):
     backend: Literal["dir", "gcs"] = "dir"
     path: Text = "var/models"
     bucket: str = ""
+    history_bucket: str = ""
 
 
 class Secrets(Struct, frozen=True):
     backend: Literal["env", "gcp"] = "env"
+    prefix: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{0,100}\Z")] = ""
 
 
 class Tick(Struct, frozen=True):
@@ -133,6 +135,34 @@ class Guard(Struct, frozen=True):
 class Alerts(Struct, frozen=True):
     channel: Literal["discord", "log"] = "log"
     repeat_hours: Annotated[float, Meta(gt=0.0, le=168.0)] = 1.0
+
+
+class Cleanup(Struct, frozen=True, kw_only=True):
+    """[cleanup]: what is kept, and for how long. What it counts and what it never touches: core.domain.retention."""
+
+    level: Literal["safe", "moderate"] = "safe"
+    record_days: Annotated[int, Meta(ge=7, le=3650)] = 90
+    unneeded_days: Annotated[int, Meta(ge=1, le=365)] = 7
+    backup_days: Annotated[int, Meta(ge=1, le=366)] = 30
+    backup_weeks: Annotated[int, Meta(ge=0, le=520)] = 12
+    backup_months: Annotated[int, Meta(ge=0, le=240)] = 12
+    backup_years: Annotated[int, Meta(ge=0, le=50)] = 7
+    images: Annotated[int, Meta(ge=2, le=100)] = 5
+    revisions: Annotated[int, Meta(ge=2, le=100)] = 3
+    source_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    system_log_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    debug_log_days: Annotated[int, Meta(ge=1, le=3650)] = 7
+    audit_log_days: Annotated[int, Meta(ge=1, le=3650)] = 365
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """[deployment]: where cleanup looks for what deploying leaves behind. Infrastructure sets it."""
+
+    project: str = ""
+    name: str = ""
+    regions: tuple[str, ...] = ()
+    sources: str = ""
+    commit: str = ""
 
 
 class Research(Struct, frozen=True, kw_only=True):
@@ -184,6 +214,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     tick: Tick = Tick()
     guard: Guard = Guard()
     alerts: Alerts = Alerts()
+    cleanup: Cleanup = Cleanup()
+    deployment: Deployment = Deployment()
     research: Research = Research()
     log: Log = Log()
     serve: Serve = Serve()

@@ -29,6 +29,7 @@ from core.ports import (
     ModelStore,
     Notifier,
     Other,
+    Platform,
     Secrets,
     StateStore,
     Unavailable,
@@ -83,6 +84,26 @@ class App:
         from core.adapters.dir_models import DirModels
 
         return DirModels(_in_folder(Path(chosen.path)))
+
+    @cached_property
+    def archive(self) -> ModelStore:
+        """Where price history, archived records and backups are kept: beside the models, or where less may write."""
+        chosen = self.settings.models
+        if chosen.backend != "gcs" or chosen.history_bucket in ("", chosen.bucket):
+            return self.models
+        from core.adapters.gcs_models import GcsModels
+
+        return GcsModels(chosen.history_bucket)
+
+    @cached_property
+    def platform(self) -> Platform | None:
+        """Where the functions are deployed; None: on this machine."""
+        chosen = self.settings.deployment
+        if not chosen.project:
+            return None
+        from core.adapters.gcp_platform import GcpPlatform
+
+        return GcpPlatform(chosen.project, chosen.name, chosen.regions, chosen.sources)
 
     @cached_property
     def results(self) -> ModelStore:
@@ -229,7 +250,7 @@ class App:
         if self.settings.secrets.backend == "gcp":
             from core.adapters.gcp_secrets import GcpSecrets
 
-            return GcpSecrets(self.settings.state.project)
+            return GcpSecrets(self.settings.state.project, prefix=self.settings.secrets.prefix)
         from core.adapters.env_secrets import EnvSecrets
 
         return EnvSecrets(self.environ)
@@ -295,7 +316,7 @@ class App:
         from core.adapters.parquet_history import ParquetHistory
 
         market = f"{self.settings.venue.id}/{book.symbol.replace('/', '_').lower()}/{book.timeframe}"
-        return ParquetHistory(self.models, market, to_parquet, from_parquet)
+        return ParquetHistory(self.archive, market, to_parquet, from_parquet)
 
     @staticmethod
     def simulated_structure() -> str:
@@ -318,7 +339,7 @@ class App:
             gate=training.gate(),
             history_days=training.history_days,
             publish_anyway=training.publish_anyway,
-            git_commit=os.environ.get("HOURHAND_COMMIT", "unknown"),
+            git_commit=self.settings.deployment.commit or os.environ.get("HOURHAND_COMMIT", "unknown"),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_what_is_put_again_replaces(store: ModelStore) -> None:
     store.put("a", b"new")
     assert store.get("a") == b"new"
     assert store.names("") == ["a"]
+
+
+def test_what_is_stored_is_listed_with_its_size_and_time(store: ModelStore) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    for name, size in (("b/2", 20), ("b/1", 1), ("a", 3)):
+        store.put(name, b"x" * size)
+    found = store.stored("b/")
+    assert [(each.name, each.size) for each in found] == [("b/1", 1), ("b/2", 20)]
+    assert all(before < each.at < datetime.now(UTC) + timedelta(seconds=5) for each in found)
+    assert store.stored("none/") == []
 
 
 @pytest.mark.parametrize("name", ["gone", "a/gone", "a", "a/b/gone", "ab"])
