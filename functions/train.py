@@ -20,4 +20,4 @@ def train(request: Request) -> tuple[bytes, int, dict[str, str]]:
 
 
 def _train(app: App, book: str, at: datetime) -> Document:
-    return flow.train(app.world(book), app.book(book), app.plan(), at)
+    return flow.train(app.world(book, trading=False), app.book(book), app.plan(), at)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-from tests.emulators import firestore_emulator, storage_emulator
+from tests.emulators import firestore_emulator, pubsub_emulator, storage_emulator
 
-__all__ = ["firestore_emulator", "storage_emulator"]
+__all__ = ["firestore_emulator", "pubsub_emulator", "storage_emulator"]
 
 # The machine's speed is nobody's promise, and a fixture that outlives an example is meant to.
 settings.register_profile(

@@ -1,4 +1,5 @@
-"""The real Firestore emulator and a Cloud Storage emulator, each started once per test process, when first asked for.
+"""The real emulators of Firestore and Pub/Sub and one of Cloud Storage, each started once per test process, when first
+asked for.
 
 Where one cannot be started its tests are skipped, with what to install; under CI=true they fail instead.
 """
@@ -15,14 +16,15 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final, NoReturn
 
 import pytest
 
-JAR: Final = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
+FIRESTORE: Final = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
+PUBSUB: Final = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
 MAIN: Final = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 # 64 MB is enough to start, but old versions of documents are kept: some forty large ones fill it and it falls silent.
 LEAN: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -35,12 +37,26 @@ STARTS: Final = 3  # on a busy machine somebody else may take the port that was 
 @contextlib.contextmanager
 def firestore() -> Iterator[str]:
     """'127.0.0.1:port' of a running Firestore emulator. Take a project of your own for each test."""
-    java, jar = shutil.which("java"), _jar()
+    with _emulator("Firestore", "cloud-firestore-emulator", FIRESTORE, lambda jar: ["-cp", jar, MAIN]) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def pubsub() -> Iterator[str]:
+    """'127.0.0.1:port' of a running Pub/Sub emulator. Take a project of your own for each test."""
+    with _emulator("Pub/Sub", "pubsub-emulator", PUBSUB, lambda jar: ["-jar", jar]) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def _emulator(what: str, component: str, pattern: str, run: Callable[[str], list[str]]) -> Iterator[str]:
+    """The address of the emulator whose jar `pattern` finds below gcloud's root; `run`: how Java is given it."""
+    java, jar = shutil.which("java"), _jar(pattern)
     if java is None or jar is None:
-        _missing("the Firestore emulator needs Java and `gcloud components install cloud-firestore-emulator`")
+        _missing(f"the {what} emulator needs Java and `gcloud components install {component}`")
     for _ in range(STARTS):
         port = free_port()
-        process = _started([java, *LEAN, "-cp", str(jar), MAIN, "--host", "127.0.0.1", "--port", str(port)])
+        process = _started([java, *LEAN, *run(str(jar)), "--host=127.0.0.1", f"--port={port}"])
         try:
             if _answers(f"http://127.0.0.1:{port}/", process):
                 yield f"127.0.0.1:{port}"
@@ -49,7 +65,7 @@ def firestore() -> Iterator[str]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    _missing("the Firestore emulator did not start: `gcloud emulators firestore start` says why")
+    _missing(f"the {what} emulator did not start: `gcloud emulators {what.lower().replace('/', '')} start` says why")
 
 
 def _started(command: list[str]) -> subprocess.Popen[bytes]:
@@ -85,6 +101,12 @@ def firestore_emulator() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def pubsub_emulator() -> Iterator[str]:
+    with pubsub() as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
 def storage_emulator() -> Iterator[str]:
     with storage() as host:
         yield host
@@ -103,13 +125,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _jar() -> Path | None:
+def _jar(pattern: str) -> Path | None:
     gcloud = shutil.which("gcloud")
     if gcloud is None:
         return None
     for root in chain([Path(gcloud).resolve().parents[1]], _asked(gcloud)):
-        if (root / JAR).is_file():
-            return root / JAR
+        if found := sorted(root.glob(pattern)):
+            return found[-1]
     return None
 
 

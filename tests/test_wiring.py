@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from core.ports import Unavailable
 from core.settings import SettingsError
 from core.wiring import App, BadTime, app
 from tests.cli.command import settings
@@ -82,6 +83,14 @@ def test_live_orders_go_to_the_venue(tmp_path: Path, venue: str, symbol: str, ex
     books = f'[{{id = "one", symbol = "{symbol}"}}]'
     made = wired(tmp_path, **LIVE, **KEYS, HOURHAND__VENUE__ID=venue, HOURHAND__BOOKS=books)
     assert type(made.world("one").exchange).__name__ == exchange
+
+
+def test_what_does_not_trade_asks_for_no_key_and_can_do_nothing_at_the_venue(tmp_path: Path) -> None:
+    world = wired(tmp_path, **LIVE).world("demo", trading=False)
+    assert type(world.market).__name__ == "BitbankMarket"
+    for verb in ("traits", "look", "submit", "cancel", "calls", "vet"):
+        with pytest.raises(Unavailable, match="does not trade"):
+            getattr(world.exchange, verb)
 
 
 def test_live_without_keys_is_refused_and_says_what_to_set(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def _stored(app: App, book: Book, version: str) -> Model:
             return found
         raise Failed(f"--model live: {found[1]}")
     try:
-        return load(fetch(app.world(book.id), book, version), None)
+        return load(fetch(app.world(book.id, trading=False), book, version), None)
     except (Missing, ValueError) as failure:
         raise Failed(f"--model {version}: {failure}") from None
 
@@ -227,7 +227,7 @@ def _live(app: App, ground_: Ground) -> Model | None:
 
 
 def _pointed(app: App, book: Book) -> Model | Problem:
-    world, key = app.world(book.id), pointer_key(book.id)
+    world, key = app.world(book.id, trading=False), pointer_key(book.id)
     return live_model(world, book, world.state.read([key])[key].data)
 
 

@@ -58,7 +58,9 @@ def _bars(app: App, book: Book, arguments: Namespace) -> Bars:
         until = close_time(bar_before(app.clock.now(), book.timeframe), book.timeframe)
         first = until - timedelta(days=app.settings.training.history_days)
         with progress(arguments.json) as show:
-            bars = past(app.world(book.id), book.timeframe, first, until, lambda share: show("history", share))
+            bars = past(
+                app.world(book.id, trading=False), book.timeframe, first, until, lambda share: show("history", share)
+            )
     if arguments.until is not None and len(bars):
         bars = bars.between(moment(bars.time[0]), arguments.until)
     return bars
@@ -84,7 +86,7 @@ def _vix(app: App, book: Book, arguments: Namespace, bars: Bars) -> Daily:
         from core.adapters.file_vix import FileVix
 
         return FileVix(arguments.vix).history(until)
-    sources = app.world(book.id).vix
+    sources = app.world(book.id, trading=False).vix
     daily = daily_history(sources, until)
     if sources and not len(daily):
         log.warning("the VIX is missing: none of %s knows it", ", ".join(name for name, _ in sources))
@@ -94,4 +96,6 @@ def _vix(app: App, book: Book, arguments: Namespace, bars: Bars) -> Daily:
 def _outside(app: App, book: Book, bars: Bars) -> Outside:
     from core.flows.outside import history
 
-    return history(app.world(book.id), book, moment(bars.time[0]), close_time(moment(bars.time[-1]), book.timeframe))
+    return history(
+        app.world(book.id, trading=False), book, moment(bars.time[0]), close_time(moment(bars.time[-1]), book.timeframe)
+    )

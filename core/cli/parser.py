@@ -125,6 +125,21 @@ def _operating(command: Command, one: argparse.ArgumentParser, time: argparse.Ar
         switch.add_argument("--reason", default="", help="why, for the record")
     command("explain", "operate", "why a recorded decision was what it was", one, time)
     command("replay", "operate", "make the recorded decisions again from their records, and compare", one)
+    _keeping(command)
+
+
+def _keeping(command: Command) -> None:
+    tidy = command("cleanup", "cleanup", "archive old records, take a backup, remove what nobody needs")
+    tidy.add_argument("--dry-run", action="store_true", help="say what would go, and how many bytes; change nothing")
+    tidy.add_argument("--level", choices=("safe", "moderate"), help="(default: [cleanup] level)")
+    command("backup", "backup", "write every document to a file beside the models' history")
+    restore = command("restore", "backup", "put a backup back; the switch then says halt until you resume")
+    which = restore.add_mutually_exclusive_group()
+    which.add_argument("--from", dest="name", metavar="NAME", help="which backup (default: the newest; see --list)")
+    which.add_argument("--at", type=moment_of, metavar="TIME", help="the newest that was made by then")
+    which.add_argument("--list", action="store_true", help="only tell which backups there are")
+    restore.add_argument("--dry-run", action="store_true", help="check the backup and tell what would change")
+    restore.add_argument("--replace", action="store_true", help="even over books that are not in it, or have gone on")
 
 
 def moment_of(text: str) -> datetime:

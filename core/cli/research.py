@@ -45,7 +45,11 @@ def download(arguments: Namespace) -> Answer:
         until = close_time(bar_before(app.clock.now(), book.timeframe), book.timeframe)
         with progress(arguments.json) as show:
             bars = past(
-                app.world(book.id), book.timeframe, until - timedelta(days=days), until, lambda s: show("history", s)
+                app.world(book.id, trading=False),
+                book.timeframe,
+                until - timedelta(days=days),
+                until,
+                lambda s: show("history", s),
             )
         gaps = int((unbroken(bars, book.timeframe)[1:] == 1).sum())
         first, last = (moment(bars.time[i]).isoformat() if len(bars) else None for i in (0, -1))
@@ -65,7 +69,7 @@ def train(arguments: Namespace) -> Answer:
 
     def one(book: Book) -> Document:
         with progress(arguments.json) as show:
-            return flow(app.world(book.id), book, plan, at, show)
+            return flow(app.world(book.id, trading=False), book, plan, at, show)
 
     answers = each(chosen(app, arguments), one)
     return several(answers), "\n".join(_told(said) for said in answers)

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 MAIN = Path(__file__).parents[2] / "main.py"
-FUNCTIONS = ("tick", "guard", "train", "alert")
+FUNCTIONS = ("tick", "guard", "train", "cleanup", "alert", "status")
 AFTER_CLOSE = timedelta(seconds=5)
-TRAINING = (6, 9)  # Sunday 09:00 UTC, which is 18:00 in Japan
+SUNDAY = 6
+TRAINING = 9  # Sunday, hour in UTC: 18:00 in Japan
+CLEANUP = 17  # the day before the month's first Sunday, hour in UTC: Sunday 02:00 in Japan
+JAPAN = timedelta(hours=9)
 RETRIES = (30, 60, 120)  # seconds after a 503 or 500, like the scheduler in the cloud
 MINUTE = 60
 EVERY_MINUTE = ("/guard", "/alert")  # the next call comes soon enough: no retries, and no word when nothing was done
@@ -84,7 +87,7 @@ def jobs(app: App, now: datetime) -> Iterator[tuple[datetime, str, str]]:
         ahead = [(_next_close(now, book.timeframe), "/tick", book.id) for book in app.books]
         ahead += [(_next_training(now), "/train", book.id) for book in app.books]
         ahead += [(_next_minute(now, 30), "/guard", book.id) for book in app.books]  # well away from the tick
-        ahead.append((_next_minute(now, 45), "/alert", ""))
+        ahead += [(_next_minute(now, 45), "/alert", ""), (_next_cleanup(now), "/cleanup", "")]
         soonest = min(due for due, _, _ in ahead)
         yield from (job for job in ahead if job[0] == soonest)
         now = soonest
@@ -100,10 +103,16 @@ def _next_minute(now: datetime, second: int) -> datetime:
 
 
 def _next_training(now: datetime) -> datetime:
-    weekday, hour = TRAINING
-    day = now.astimezone(UTC).replace(hour=hour, minute=0, second=0, microsecond=0)
-    due = day + timedelta(days=(weekday - day.weekday()) % 7)
+    day = now.astimezone(UTC).replace(hour=TRAINING, minute=0, second=0, microsecond=0)
+    due = day + timedelta(days=(SUNDAY - day.weekday()) % 7)
     return due if due > now else due + timedelta(days=7)
+
+
+def _next_cleanup(now: datetime) -> datetime:
+    due = now.astimezone(UTC).replace(hour=CLEANUP, minute=0, second=0, microsecond=0)
+    while due <= now or (due + JAPAN).weekday() != SUNDAY or (due + JAPAN).day > 7:
+        due += timedelta(days=1)
+    return due
 
 
 def _call(url: str, book: str, due: datetime) -> None:
@@ -122,7 +131,11 @@ def _call(url: str, book: str, due: datetime) -> None:
             break
         time.sleep(wait)
     if not (often and _idle(reply.status, reply.data)):
-        print(f"{due:%Y-%m-%d %H:%M} {book or 'alert'}: {_told(reply.status, reply.data)}", file=sys.stderr, flush=True)
+        print(
+            f"{due:%Y-%m-%d %H:%M} {book or url.rpartition('/')[2]}: {_told(reply.status, reply.data)}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _idle(status: int, data: bytes) -> bool:

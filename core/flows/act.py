@@ -22,7 +22,7 @@ from core.domain.orders import Order, Sight
 from core.domain.settle import News, expected, resumed, settle
 from core.domain.state import Book, BookState, trusted
 from core.domain.switch import Mode, mode_of, permits
-from core.flows import outbox
+from core.flows import measures, outbox
 from core.flows.claim import Tick, plain, released, switch_keys, tick_key, watched
 from core.flows.record import book_document, with_news
 from core.flows.switches import allowed, lasting, lifted
@@ -36,7 +36,7 @@ CLEARING = 7  # looks before the decision, while it is not clear what became of 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Where a tick stands: what the book believes, what venue and switches showed last, the record so far, and the news
-    and alerts that are to be written down with it."""
+    and alerts that are to be written down with it. `known`: what the log has been told of (measures.troubled)."""
 
     run: Tick
     book: Book
@@ -46,6 +46,7 @@ class Standing:
     record: Document = field(default_factory=dict)
     news: News = field(default_factory=News)
     told: tuple[Write, ...] = ()
+    known: frozenset[str] = frozenset()
 
     @classmethod
     def first(cls, run: Tick, state: BookState, sight: Sight, watch: Watch, now: datetime) -> Standing:
@@ -56,7 +57,7 @@ class Standing:
         if over := lifted(run.book.id, watch, state.tripped):
             log.warning("resumed by a person after: %s", "; ".join(trip.detail for trip in over))
             state = trusted(state, over, now)
-        return cls(run, run.book, state, sight, watch).seen(sight, watch, now)
+        return cls(run, run.book, state, sight, watch, known=measures.known(state)).seen(sight, watch, now)
 
     def seen(self, sight: Sight, watch: Watch, now: datetime) -> Standing:
         """With what the venue shows taken in. `now`: the real time before the look, which may have taken long."""
@@ -116,7 +117,9 @@ class Standing:
             [Write(key, record, None) if new else Write(key, record), *writes, *told, *halted],
             {name: found for name, found in watch.items() if name not in {write.key for write in halted}},
         )
-        return replace(self, run=run, state=state, record=record, news=News(), told=())
+        measures.stands(state)
+        known = measures.troubled(self.book.id, state, self.known, over=step.act == "none")
+        return replace(self, run=run, state=state, record=record, news=News(), told=(), known=known)
 
     def _exposed(self, state: BookState) -> list[Write]:
         """What to say when nothing more is to be done and a position stands without its stop."""
@@ -270,7 +273,8 @@ def _finish(standing: Standing) -> Document:
             raise
         watch = run.world.state.read(watched(standing.book.id))
         replace(standing, watch=watch).written(state, Step(), record)
-    log.info("acted", extra={"tick": final})
+    if final.get("venue"):
+        log.info("acted", extra={name: final.get(name) for name in ("book", "bar", "venue")})
     return final
 
 

@@ -216,14 +216,16 @@ def _held(planned: Plan) -> Document:
     return {**_said("done", f"{planned.held} repeats are held until {due}"), "held": planned.held, "due": due}
 
 
-# --- Cloud Monitoring -----------------------------------------------------------------------------------------------
+# --- Cloud Monitoring, and the budget -------------------------------------------------------------------------------
 
 
 def incident(body: bytes, now: datetime) -> Alert | None:
-    """The alert of a Cloud Monitoring notification, as Pub/Sub pushes it or by itself; None: the body is neither.
+    """The alert of a Cloud Monitoring notification, as Pub/Sub pushes it or by itself, or of a budget's threshold;
+    None: the body is none of them, or the budget has nothing to tell.
 
     A Pub/Sub message that cannot be understood is an alert as well: refused, it would come again for ever.
     https://cloud.google.com/monitoring/support/notification-options#schema-pubsub
+    https://cloud.google.com/billing/docs/how-to/budgets-programmatic-notifications#notification_format
     """
     given = _json(body)
     message = given.get("message")
@@ -236,7 +238,10 @@ def incident(body: bytes, now: datetime) -> Alert | None:
         told = str(data).encode()
     if not told.strip():
         return None
-    return _incident(_json(told), now) or Alert(
+    document = _json(told)
+    if "budgetDisplayName" in document and "costAmount" in document:
+        return _budget(document, now)
+    return _incident(document, now) or Alert(
         id=_id(str(message.get("messageId") or mark(str(told)).hex()), "unread"),
         event="monitoring", severity="error", at=now, title="A monitoring message that cannot be read",
         text=told[:1500].decode(errors="replace"),
@@ -269,6 +274,33 @@ def _incident(given: Mapping[str, Any], now: datetime) -> Alert | None:
         text="\n".join(line for line in (_text(told, "summary"), url) if line),
         fields={label: value for label, value in fields.items() if value},
     )
+
+
+def _budget(told: Mapping[str, Any], now: datetime) -> Alert | None:
+    """Google says several times an hour how the budget stands, all month long: one alert for each threshold of a
+    month, by its id. Of what is forecast as well, which may be passed before or after what is spent."""
+    spent, forecast = _number(told, "alertThresholdExceeded"), _number(told, "forecastThresholdExceeded")
+    if spent <= 0 and forecast <= 0:
+        return None
+    name, currency, month = (_text(told, key) for key in ("budgetDisplayName", "currencyCode", "costIntervalStart"))
+    amount = f"{_number(told, 'budgetAmount'):,.2f} {currency}".strip()
+    so_far = f"{spent:.0%} of {amount} is spent" if spent > 0 else f"{amount} may not do"
+    expected = f"By the end of the month more than {forecast:.0%} is expected."
+    return Alert(
+        id=_id(f"budget-{name}-{month[:10]}", f"{spent:.2f}-{forecast:.2f}"),
+        event="monitoring",
+        severity="error" if spent >= 1 else "warning" if spent >= 0.9 or forecast >= 1 else "info",
+        at=now,
+        title=f"Budget {name}: {so_far}",
+        text=expected if forecast > 0 else "",
+        fields={"spent": f"{_number(told, 'costAmount'):,.2f} {currency}".strip(), "since": month},
+    )
+
+
+def _number(told: Mapping[str, Any], name: str) -> float:
+    """0 when it is not told."""
+    value = told.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _text(told: Mapping[str, Any], name: str) -> str:

@@ -18,7 +18,7 @@ from core.domain.daily import Daily
 from core.domain.features import SETS
 from core.domain.outside import NOTHING, SERIES, Outside
 from core.domain.state import Book
-from core.flows import vix, window
+from core.flows import measures, vix, window
 from core.flows.gather import attempt
 from core.flows.history import past
 from core.ports import DailySource, Document, Unavailable, Versioned, World, Write
@@ -68,6 +68,10 @@ def refresh(world: World, book: Book, found: Mapping[str, Versioned], bar: datet
     calls: list[Callable[[], Any]] = [partial(_series, world, book, name, found, at) for name in names]
     *answers, (market, said, write) = world.together([*calls, partial(_market, world, book, found, bar)])
     series = dict(zip(names, answers, strict=True))
+    for name, each in series.items():
+        measures.sources_failed(book.id, name, each.failed)
+    for failure in said["failures"]:
+        measures.source_failed(book.id, "market", said["source"], failure)
     writes = [Write(series_key(book, name), each.document) for name, each in series.items() if each.document]
     told: Document = {name: _told(each) for name, each in series.items()} | {"market": said}
     outside = Outside({name: each.daily for name, each in series.items()}, world.outside_max_age, market)
@@ -96,7 +100,6 @@ def _market(
     last = attempt(partial(window.newest, there, book, bar), Exception)
     seen = attempt(partial(window.window, there, book, bar, None, stored, last), Exception)
     if isinstance(seen, Exception):  # a symbol that the venue does not have
-        log.warning("%s: %s", other.symbol, seen, extra={"book": book.id})
         return None, {"source": other.symbol, "published": None, "failures": [str(seen)]}, ()
     bars, problem = seen
     failures += [problem[1]] if problem else []

@@ -25,7 +25,7 @@ from core.domain.forecast import Model
 from core.domain.orders import Sight
 from core.domain.risk import Trip
 from core.domain.state import Book, BookState, conclude, marked, trip_name, tripped, view, warned
-from core.flows import account, drift, outside, vix, window
+from core.flows import account, drift, measures, outside, vix, window
 from core.flows.account import Account
 from core.flows.act import Standing, carry_out, cleared, go_on, late
 from core.flows.check import starting
@@ -80,6 +80,7 @@ def tick(world: World, book: Book, at: datetime) -> Document:
     found, last = world.together([partial(world.state.read, keys), partial(window.newest, world, book, bar)])
     mine = claim(found, book.id, bar, world.clock.now())
     if mine.answer == "done" and mine.record:
+        measures.repeated()
         return dict(mine.record["answer"])
     if mine.answer != "mine":
         return brief("busy" if mine.answer == "busy" else "superseded", book, bar, mine.reason)
@@ -104,6 +105,8 @@ def _fresh(
 ) -> Document:
     state = _state(found, book)
     bars, problem = window.window(world, book, bar, state.bar, found[window.key(book)].data, last)
+    if problem:
+        measures.source_failed(book.id, "bars", "venue", ": ".join(problem))
     calls: list[Callable[[], Any]] = [
         partial(world.state.commit, [taken]),
         partial(world.state.read, watched(book.id)),
@@ -126,6 +129,7 @@ def _fresh(
     try:
         if failures:
             raise failures[0]
+        measures.sources_failed(book.id, "vix", daily.failed)
         standing = cleared(Standing.first(run, state, sight, watch, now), bars)
         problem = _late(run) or problem or _barred(standing.sight)
         shared, (problem, model) = problem, _usable(model, run, problem)
@@ -222,9 +226,16 @@ def _decide_and_write_down(gathered: Gathered) -> tuple[Standing, Step, Foresigh
             standing = replace(standing, watch=run.world.state.read(watched(book.id)))
             gathered = replace(gathered, account=_account_again(run))
             continue
-        log.info("decided", extra={"tick": said})
+        measures.decided(record, book.policy, run.age(), _age(gathered.model, run))
         return standing, step, decided.foresight
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _age(model: Model | None, run: Tick) -> float | None:
+    """Days from what the model knows of to this bar's close."""
+    if model is None:
+        return None
+    return (close_time(run.bar, run.book.timeframe) - model.manifest.data_until).total_seconds() / 86400
 
 
 def _decide(standing: Standing, gathered: Gathered) -> Decided:
@@ -298,4 +309,5 @@ def _resume(
     run = Tick(world, book, bar, at, dict((taken.data or {})["lease"]), versions[book_key(book.id)])
     log.warning("going on with a decision that an earlier invocation wrote down")
     standing = replace(Standing.first(run, state, sight, watch, now), record=record)
+    measures.decided(record, book.policy, run.age())
     return go_on(standing, bars)

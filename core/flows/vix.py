@@ -47,6 +47,11 @@ class VixAnswer:
     failures: tuple[str, ...]
     document: Document | None
 
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The failures of this attempt: each attempt, and nothing else, makes a document."""
+        return self.failures if self.document else ()
+
 
 @dataclass(frozen=True, slots=True)
 class _Stored:

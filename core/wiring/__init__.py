@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zlib import crc32
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from msgspec.structs import replace
 
@@ -21,7 +20,6 @@ from core.domain.state import Book
 from core.flows.gather import together
 from core.ports import (
     Clock,
-    DailySource,
     Exchange,
     History,
     Market,
@@ -38,6 +36,7 @@ from core.ports import (
 )
 from core.settings import Settings, SettingsError, cautions, load
 from core.wiring.clock import SystemClock
+from core.wiring.sources import market_of, vix_of
 
 if TYPE_CHECKING:
     from core.flows.train import Plan
@@ -51,6 +50,13 @@ class BadTime(ValueError):
     """A time that no flow can be run for."""
 
 
+class Untraded:
+    """The Exchange of what does not trade: training must not be able to read the venue's keys."""
+
+    def __getattr__(self, _: str) -> NoReturn:
+        raise Unavailable("this function does not trade and has no keys of the venue: ask tick or guard")
+
+
 log = logging.getLogger("hourhand.settings")
 
 
@@ -61,7 +67,7 @@ class App:
     settings: Settings
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     clock: Clock = field(default_factory=SystemClock)
-    _worlds: dict[str, World] = field(default_factory=dict)
+    _worlds: dict[tuple[str, bool], World] = field(default_factory=dict)
 
     @cached_property
     def state(self) -> StateStore:
@@ -136,27 +142,28 @@ class App:
             )
         return at or now
 
-    def world(self, book_id: str) -> World:
-        """The ports of one book; the same object while this process lives, so that its cache stays warm.
+    def world(self, book_id: str, *, trading: bool = True) -> World:
+        """The ports of one book; the same object while this process lives, so that its cache stays warm. Without
+        `trading` its exchange refuses everything, and no key is asked for.
 
         Raises SettingsError: there can be no such port.
         """
-        if book_id not in self._worlds:
+        if (book_id, trading) not in self._worlds:
             try:
-                self._worlds[book_id] = self._world(self.book(book_id))
+                self._worlds[book_id, trading] = self._world(self.book(book_id), trading)
             except SettingsError:
                 raise
             except ValueError as failure:  # a market that the venue's adapter cannot have
                 raise SettingsError(f"book {book_id}: {failure}") from failure
-        return self._worlds[book_id]
+        return self._worlds[book_id, trading]
 
-    def _world(self, book: Book) -> World:
+    def _world(self, book: Book, trading: bool) -> World:
         settings = self.settings
         return World(
             clock=self.clock,
-            market=self._market(book),
-            vix=self._vix(),
-            exchange=self._exchange(book),
+            market=market_of(self.settings, book, self.clock),
+            vix=vix_of(self.settings),
+            exchange=self._exchange(book) if trading else cast(Exchange, Untraded()),
             state=self.state,
             models=self.models,
             history=self._history(book),
@@ -182,7 +189,7 @@ class App:
     def _other(self, beside: Book) -> Other | None:
         """The market that features compare the book's own with; None: with files, none was given."""
         if self.settings.market.source != "files":
-            return Other(beside.symbol, self._market(beside), self._history(beside))
+            return Other(beside.symbol, market_of(self.settings, beside, self.clock), self._history(beside))
         if not self.settings.outside.other_path:
             return None
         from core.adapters.files_market import FilesMarket
@@ -191,7 +198,11 @@ class App:
 
     def _minutes(self, book: Book) -> Market | None:
         """The same market by the minute, where there is one: files and the simulation have bars of one length."""
-        return self._market(replace(book, timeframe="1m")) if self.settings.market.source == "venue" else None
+        return (
+            market_of(self.settings, replace(book, timeframe="1m"), self.clock)
+            if self.settings.market.source == "venue"
+            else None
+        )
 
     def no_go(self) -> list[str]:
         """Why real money may not begin to be traded: of each book that has never ticked, what hourhand check marks as
@@ -205,45 +216,6 @@ class App:
         new = [book for book in self.books if book.id not in begun]
         found = [(book.id, finding) for book in new for finding in check(self.world(book.id), book)]
         return [f"{book}, {one.name}: {one.said}" for book, one in found if one.verdict == "no_go"]
-
-    def _market(self, book: Book) -> Market:
-        market, venue = self.settings.market, self.settings.venue
-        if market.source == "simulated":
-            from core.adapters.simulated_market import SimulatedMarket
-
-            seed = (market.seed + crc32(book.symbol.encode())) % 2**31  # each symbol a history of its own
-            return SimulatedMarket(book.timeframe, seed=seed, structure=market.structure, clock=self.clock)
-        if market.source == "files":
-            from core.adapters.files_market import FilesMarket
-
-            return FilesMarket(market.path, book.timeframe)
-        if venue.id == "bitbank":
-            from core.adapters.bitbank_market import URL, BitbankMarket
-
-            return BitbankMarket(book.symbol, book.timeframe, self.clock, str(venue.urls.get("public", URL)))
-        from core.adapters.ccxt_market import CcxtMarket
-
-        return CcxtMarket(venue.id, book.symbol, book.timeframe, venue.urls, self.clock)
-
-    def _vix(self) -> list[tuple[str, DailySource]]:
-        return [(name, self._vix_source(name)) for name in self.settings.vix.sources]
-
-    def _vix_source(self, name: str) -> DailySource:
-        if name == "yfinance":
-            from core.adapters.yfinance_vix import YfinanceVix
-
-            return YfinanceVix(days=self.settings.training.history_days + 60)
-        if name == "cboe":
-            from core.adapters.cboe_vix import CboeVix
-
-            return CboeVix()
-        if name == "file":
-            from core.adapters.file_vix import FileVix
-
-            return FileVix(self.settings.vix.path)
-        from core.adapters.simulated_vix import SimulatedVix
-
-        return SimulatedVix(self.settings.market.seed)
 
     @cached_property
     def secrets(self) -> Secrets:

@@ -18,7 +18,7 @@ from tests.road import HOUR
 
 AT = closed(1600).isoformat()
 COMMANDS = ["demo", "download", "train", "tick", "guard", "check", "serve", "status"]
-COMMANDS += ["halt", "reduce", "flatten", "resume", "explain", "replay"]
+COMMANDS += ["halt", "reduce", "flatten", "resume", "explain", "replay", "cleanup", "backup", "restore"]
 TWO = {"HOURHAND__BOOKS": '[{id = "btc", symbol = "BTC/USDT"}, {id = "eth", symbol = "BTC/USDT"}]'}
 
 

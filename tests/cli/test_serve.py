@@ -57,9 +57,11 @@ def test_it_serves_the_functions_and_stops_when_told(tmp_path: Path) -> None:
         assert (
             urllib3.request("POST", f"{url}/train", body=b"{", redirect=False, retries=False, timeout=60).status == 400
         )
+        stands = urllib3.request("POST", f"{url}/status", retries=False, timeout=60).json()
+        assert [book["id"] for book in stands["books"]] == ["btc"]
         assert urllib3.request("GET", f"{url}/tick", retries=False, timeout=60).status == 405
         nowhere = urllib3.request("POST", f"{url}/nowhere", retries=False, timeout=60)
-        assert (nowhere.status, b"/tick, /guard, /train, /alert" in nowhere.data) == (404, True)
+        assert (nowhere.status, b"/tick, /guard, /train, /cleanup, /alert, /status" in nowhere.data) == (404, True)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0
@@ -145,3 +147,14 @@ def test_every_book_is_trained_on_sunday_morning_and_only_then(tmp_path: Path) -
     assert len(set(found)) == len(found), "twice"
     exactly = scheduled(tmp_path, datetime(2024, 5, 5, 9, tzinfo=UTC), 24 * 7 + 5)
     assert [due.day for due, path, _ in exactly if path == "/train"] == [12], "at nine itself it is past"
+
+
+def test_it_cleans_up_on_the_first_sunday_of_a_month_at_two_in_japan(tmp_path: Path) -> None:
+    made = app(None, settings(tmp_path))
+    sundays = [
+        (datetime(2024, 5, 4, 16, 59, tzinfo=UTC), datetime(2024, 5, 4, 17, tzinfo=UTC)),  # Sunday the 5th there
+        (datetime(2024, 5, 4, 17, 0, tzinfo=UTC), datetime(2024, 6, 1, 17, tzinfo=UTC)),
+        (datetime(2024, 8, 30, tzinfo=UTC), datetime(2024, 8, 31, 17, tzinfo=UTC)),  # Sunday the 1st there
+    ]
+    for now, due in sundays:
+        assert next(job for job in jobs(made, now) if job[1] == "/cleanup") == (due, "/cleanup", ""), now

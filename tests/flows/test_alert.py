@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +21,7 @@ from core.adapters.discord_notifier import DiscordNotifier
 from core.adapters.log_notifier import LogNotifier
 from core.adapters.sqlite_state import SqliteState
 from core.domain.alerts import Alert, Message
-from core.flows.alert import BACKOFF_S, CLEARED, DESK, LEASE, deliver, post
+from core.flows.alert import BACKOFF_S, CLEARED, DESK, LEASE, deliver, incident, post
 from core.ports import Document, Later, Notifier, StateStore, Unavailable, Versioned, Watch, Write
 from tests.fakes import FixedClock, MemoryState
 from tests.venues.discord import PATH, Discord
@@ -539,3 +541,60 @@ def test_the_log_takes_what_waits_as_well(
     assert deliver(state, LogNotifier(), clock)["told"] == 2
     told = [(one.levelname, one.getMessage()) for one in caplog.records if one.name == "hourhand.told"]
     assert told == [("CRITICAL", "btc: Long: Entry #1#."), ("INFO", "btc: Long: Entry #2#.")]
+
+
+# --- the budget -----------------------------------------------------------------------------------------------------
+
+
+def budget(**more: Any) -> bytes:
+    """What Google publishes about a budget several times an hour, as Pub/Sub pushes it."""
+    told = {
+        "budgetDisplayName": "hourhand-paper", "costAmount": 12.5, "costIntervalStart": "2026-11-01T08:00:00Z",
+        "budgetAmount": 2000.0, "budgetAmountType": "SPECIFIED_AMOUNT", "currencyCode": "JPY", **more,
+    }  # fmt: skip
+    data = b64encode(json.dumps(told).encode()).decode()
+    return json.dumps({"message": {"attributes": {"budgetId": "b1"}, "data": data, "messageId": "1"}}).encode()
+
+
+def told_of(state: StateStore, channel: Channel, clock: FixedClock, bodies: Sequence[bytes]) -> list[tuple[str, str]]:
+    """Severity and title of what a person is told, when these come half an hour after one another."""
+    for body in bodies:
+        found = incident(body, clock.now())
+        if found is not None:
+            post(state, found)
+        deliver(state, channel, clock)
+        clock.advance(30 * MINUTE)
+    return [(message.severity, message.title) for message in channel.shown]
+
+
+def test_a_budget_below_its_thresholds_tells_nobody() -> None:
+    assert incident(budget(), NOW) is None
+
+
+def test_a_threshold_of_the_budget_is_told_once_a_month(state: StateStore, clock: FixedClock) -> None:
+    half, most, all_ = ([budget(alertThresholdExceeded=part, costAmount=2000 * part)] for part in (0.5, 0.9, 1.0))
+    next_month = [budget(alertThresholdExceeded=0.5, costIntervalStart="2026-12-01T08:00:00Z")]
+    assert told_of(state, Channel(), clock, [budget(), *half * 50, *most * 50, *all_ * 50, *half, *next_month * 9]) == [
+        ("info", "Budget hourhand-paper: 50% of 2,000.00 JPY is spent"),
+        ("warning", "Budget hourhand-paper: 90% of 2,000.00 JPY is spent"),
+        ("error", "Budget hourhand-paper: 100% of 2,000.00 JPY is spent"),
+        ("info", "Budget hourhand-paper: 50% of 2,000.00 JPY is spent"),
+    ]
+    assert pending(state) == []
+
+
+def test_what_is_forecast_is_told_before_and_after_a_threshold(state: StateStore, clock: FixedClock) -> None:
+    forecast = budget(forecastThresholdExceeded=1.0)
+    both = budget(alertThresholdExceeded=0.5, forecastThresholdExceeded=1.0)
+    channel = Channel()
+    assert told_of(state, channel, clock, [forecast, forecast, both, both]) == [
+        ("warning", "Budget hourhand-paper: 2,000.00 JPY may not do"),
+        ("warning", "Budget hourhand-paper: 50% of 2,000.00 JPY is spent"),
+    ]
+    assert channel.shown[0].text == "By the end of the month more than 100% is expected."
+    assert channel.shown[0].fields == {"spent": "12.50 JPY", "since": "2026-11-01T08:00:00Z"}
+
+
+@pytest.mark.parametrize("wrong", [{"alertThresholdExceeded": "0.5"}, {"alertThresholdExceeded": None}])
+def test_a_threshold_that_is_no_number_is_none(wrong: Document) -> None:
+    assert incident(budget(**wrong), NOW) is None
