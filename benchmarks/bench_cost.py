@@ -1,10 +1,10 @@
-"""What a month costs: every function in a process of its own, against emulators and loopback servers, and the bill.
+"""What a month costs: every function in its own process, against emulators and loopback servers, and then the bill.
 
-    make bench ARGS=cost                           measure, and print the tables
-    python -m benchmarks.bench_cost --write        the same, and keep figures and tables (measured.toml, docs/cost.md)
-    python -m benchmarks.bench_cost --tables       only compute the tables anew from the figures kept (with --write: there)
+    make bench ARGS=cost                        measure, and print the tables
+    python -m benchmarks.bench_cost --write     the same, and keep figures and tables (measured.toml, docs/cost.md)
+    python -m benchmarks.bench_cost --tables    compute the tables anew from the figures kept (--write: keep them)
 
-CPU time is what is measured: the wall time of a busy machine says nothing of the cloud's, so benchmarks/bill.py computes
+CPU time is what is measured: the wall time of a busy machine says nothing of the cloud's. benchmarks/bill.py computes
 that from the CPU, the requests that follow one another, and an assumed round trip.
 """
 
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks import bill
 from benchmarks.images import images
@@ -155,8 +158,8 @@ def furnish(place: Cloud, books: int, hours_ago: int) -> None:
     features, training = SETS[book.features], Training()
     values = compute(features, bars, book.timeframe, daily.daily, book.vix_max_age_s)
     labels, ends = direction(bars, training.horizon, training.cost)
-    keep = [n for n in range(len(bars)) if labels[n] == labels[n] and n > 700]
-    fitted = fit(values[keep], labels[keep], ends[keep], features.names, training)
+    keep = np.flatnonzero(np.isfinite(labels) & ~np.isnan(values).all(axis=1))
+    fitted = fit(values[keep], labels[keep], ends[keep], features.names, training, keep.astype(np.int64))
     until = close_time(moment(bars.time[-1]), book.timeframe)
     for number in range(books):
         meta = Meta(
@@ -227,13 +230,16 @@ def called(place: Cloud, function: Function, books: int, body: dict[str, Any], *
 
 def median_row(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Each figure's median over the rows; `outcome` is the last one's."""
-    middle = {
-        name: statistics.median(row[name] for row in found) if isinstance(value, int | float) else value
+    figures = {
+        name: value if isinstance(value, str) else _tidy(statistics.median(row[name] for row in found))
         for name, value in found[-1].items()
     }
-    figures = {name: round(value, 3) if isinstance(value, float) else value for name, value in middle.items()}
     print("   " + " ".join(f"{name}={figures[name]}" for name in bill.SHOWN if name in figures), flush=True)
     return figures
+
+
+def _tidy(value: float) -> float:
+    return int(value) if value == int(value) else round(value, 3)
 
 
 def process(place: Cloud, target: str, books: int) -> Function:
@@ -261,12 +267,27 @@ def measured(place: Cloud, books: int) -> list[dict[str, Any]]:
     return [median_row(group) for group in groups]
 
 
-def sizes(asked: Sequence[Asked], books: int) -> dict[str, Any]:
-    """Bytes of the documents of one book, by Firestore's rules, from what its ticks wrote last."""
+def sizes(place: Cloud, asked: Sequence[Asked]) -> dict[str, Any]:
+    """Bytes of what is kept of one book: its documents by Firestore's rules, from what its ticks wrote last; its model;
+    two years of bars; and of both source archives."""
     last = {key: size for entry in asked for key, size in entry.keys}
     ticks = [size for key, size in last.items() if key.startswith("ticks/")]
     others = sum(size for key, size in last.items() if not key.startswith(("ticks/", "outbox/")))
-    return {"record_bytes": round(statistics.mean(ticks)), "other_bytes": round(others / books)}
+    address = f"http://{place.addresses['storage']}"
+    models, history = GcsModels("models", address), GcsModels("history", address)
+    versions = {stored.name.rpartition("/")[0] for stored in models.stored("b000/")}
+    return {
+        "record_bytes": round(statistics.mean(ticks)),
+        "other_bytes": others,
+        "model_bytes": round(sum(stored.size for stored in models.stored("b000/")) / len(versions)),
+        "history_bytes": sum(stored.size for stored in history.stored("")),
+        "source_bytes": 2 * _packed(["main.py", "core", "functions", "config"]),
+    }
+
+
+def _packed(names: Sequence[str]) -> int:
+    every = [path for name in names for path in [ROOT / name, *(ROOT / name).rglob("*")]]
+    return sum(len(zlib.compress(path.read_bytes())) for path in every if path.suffix in (".py", ".toml"))
 
 
 def alerts(place: Cloud) -> list[dict[str, Any]]:
@@ -317,8 +338,9 @@ def measure() -> dict[str, Any]:
             print(f"   {books} books", flush=True)
             place.asked.clear()
             found += measured(place, books)
-            documents |= sizes(place.asked, books) if books == 1 else {}
-        found += [*alerts(place), *trainings(place), *cleanups(place)]
+            if books == 1:
+                found += [*alerts(place), *trainings(place), *cleanups(place)]
+                documents = sizes(place, place.asked)
     return {
         "about": {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",

@@ -28,7 +28,7 @@ PAUSE_S: Final = 0.02  # before each answer, so that what goes out together is s
 
 
 class Asked(NamedTuple):
-    """One request to the outside. `sent`: bytes of it; `stored`: what the documents in it take, by Firestore's rules."""
+    """One request to the outside. `sent`: its bytes; `stored`: what the documents in it take, by Firestore's rules."""
 
     where: str  # firestore, storage, venue, discord
     start: float

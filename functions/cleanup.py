@@ -39,4 +39,4 @@ def _cleanup(app: App, data: bytes) -> Document:
     table = msgspec.convert(app.settings.cleanup, Table, from_attributes=True)
     if body.level:
         table = msgspec.structs.replace(table, level=body.level)
-    return flow.cleanup(app, table, dry_run=body.dry_run)
+    return flow.cleanup(app, table, dry_run=body.dry_run, code=app.settings.deployment.commit or "unknown")

@@ -1,17 +1,23 @@
-"""From an HTTP request to a flow and back: one way for every function."""
+"""From an HTTP request to a flow and back: one way for every function.
+
+Each answer, of each book, is one line of the log as well (core/flows/measures.py).
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from core.adapters import json_log
 from core.domain.bars import BadBars
+from core.flows import measures
+from core.flows.gather import attempt
 from core.ports import Conflict, Document, Missing, Unavailable
 from core.settings import SettingsError
 from core.wiring import App, BadTime, app_of_function
@@ -25,6 +31,8 @@ STATUS = {"busy": 503, "waiting": 503, "failed": 500, "bad_request": 400, "not_a
 SEVERITY = ("failed", "busy")  # of several books' answers, the first of these that occurs is the answer's
 EXAMPLE = 'give {"book": "btc-jpy-1h", "at": "2024-05-01T13:00:05Z"}, or nothing'
 HEADERS = {"Content-Type": "application/json"}
+Flow = Callable[[App, str, datetime], Document]  # of one book
+CUT_OFF = ("tick", "guard")  # functions whose time-out is the lease's length
 ENCODER = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 SPOKEN = (Unavailable, Conflict, Missing, BadBars, SettingsError)  # their text is a sentence for whoever asked
 
@@ -50,29 +58,49 @@ def app() -> App:
     return app_of_function()
 
 
-def answer(request: Request, flow: Callable[[App, str, datetime], Document]) -> tuple[bytes, int, dict[str, str]]:
+def answer(request: Request, flow: Flow) -> tuple[bytes, int, dict[str, str]]:
     """Runs `flow` for the book that the request names, or for all of them one after the other."""
-    return _reply(request, partial(_run, flow))
+    return _reply(request, _name(flow), partial(_run, _name(flow), lambda *_: flow))
+
+
+def answer_round(request: Request, begin: Callable[[App, Sequence[str]], Flow]) -> tuple[bytes, int, dict[str, str]]:
+    """As `answer`, with the flow that `begin` makes for those books, of what they share."""
+    return _reply(request, _name(begin), partial(_run, _name(begin), begin))
 
 
 def answer_once(request: Request, flow: Callable[[App, bytes], Document]) -> tuple[bytes, int, dict[str, str]]:
     """Runs `flow` once for the whole deployment, with the body as it came."""
-    return _reply(request, lambda app_, request: _guarded(partial(flow, app_, request.get_data())))
+    return _reply(request, _name(flow), partial(_once, flow))
 
 
-def _reply(request: Request, run: Callable[[App, Request], Document]) -> tuple[bytes, int, dict[str, str]]:
-    headers = HEADERS
+def _once(flow: Callable[[App, bytes], Document], app_: App, request: Request) -> Document:
+    return _served(app_, _name(flow), "", partial(flow, app_, request.get_data()), time.monotonic())
+
+
+def _name(of: Callable[..., Any]) -> str:
+    """Which function this is, by the file that `of` stands in: functions/tick.py is tick's."""
+    return of.__module__.rpartition(".")[2]
+
+
+def _reply(request: Request, name: str, run: Callable[[App, Request], Document]) -> tuple[bytes, int, dict[str, str]]:
+    headers, start = HEADERS, time.monotonic()
     try:
         document = _answered(request, run)
     except NotAllowed as failure:
-        document, headers = _no("not_allowed", str(failure)), {**HEADERS, "Allow": "POST"}
+        document, headers = _unserved(name, "not_allowed", str(failure), start), {**HEADERS, "Allow": "POST"}
     except BadRequest as failure:
         log.warning("bad request: %s", failure)
-        document = _no("bad_request", str(failure))
+        document = _unserved(name, "bad_request", str(failure), start)
     except SettingsError as failure:
         log.error("the settings cannot be used: %s", failure)
-        document = _no("failed", f"the settings cannot be used: {failure}")
+        document = _unserved(name, "failed", f"the settings cannot be used: {failure}", start)
     return ENCODER.encode(_spoken(document)), STATUS.get(document["outcome"], 200), headers
+
+
+def _unserved(name: str, outcome: str, reason: str, start: float) -> Document:
+    document = _no(outcome, reason)
+    measures.answered(measures.Measure(event=name, book=""), document, time.monotonic() - start)
+    return document
 
 
 def _no(outcome: str, reason: str, book: str | None = None) -> Document:
@@ -95,7 +123,7 @@ def _answered(request: Request, run: Callable[[App, Request], Document]) -> Docu
         return run(app_, request)
 
 
-def _run(flow: Callable[[App, str, datetime], Document], app_: App, request: Request) -> Document:
+def _run(name: str, begin: Callable[[App, Sequence[str]], Flow], app_: App, request: Request) -> Document:
     body = _body(request)
     try:
         at = app_.time(body.at or _scheduled(request.headers))
@@ -105,14 +133,40 @@ def _run(flow: Callable[[App, str, datetime], Document], app_: App, request: Req
     if body.book is not None and body.book not in books:
         raise BadRequest(f"there is no book {body.book[:60]!r}: the settings have {', '.join(books)}")
     if body.book is not None or len(books) == 1:
-        book = body.book or books[0]
-        return _guarded(partial(flow, app_, book, at), book)
-    answers = [_guarded(partial(flow, app_, book, at), book) for book in books]
+        return _each(name, begin, app_, [body.book or books[0]], at)[0]
+    answers = _each(name, begin, app_, books, at)
     worst = next((said for outcome in SEVERITY for said in answers if said["outcome"] == outcome), answers[0])
     return {**worst, "books": answers}
 
 
-def _guarded(flow: Callable[[], Document], book: str | None = None) -> Document:
+def _each(
+    name: str, begin: Callable[[App, Sequence[str]], Flow], app_: App, books: Sequence[str], at: datetime
+) -> list[Document]:
+    """What each book answers, in turn. What they share counts as the first one's time."""
+    start, answers = time.monotonic(), []
+    flow = attempt(partial(begin, app_, books), Exception)
+    for book in books:
+        answers.append(_served(app_, name, book, partial(_flown, flow, app_, book, at), start))
+        start = time.monotonic()
+    return answers
+
+
+def _flown(flow: Flow | Exception, app_: App, book: str, at: datetime) -> Document:
+    if isinstance(flow, Exception):
+        raise flow
+    return flow(app_, book, at)
+
+
+def _served(app_: App, name: str, book: str, flow: Callable[[], Document], start: float) -> Document:
+    """What `flow` answers, and its line in the log."""
+    with measures.collected(name, book) as measure:
+        said = _guarded(flow, book)
+    limit_s = float(app_.settings.tick.lease_s) if name in CUT_OFF else None
+    measures.answered(measure, said, time.monotonic() - start, limit_s)
+    return said
+
+
+def _guarded(flow: Callable[[], Document], book: str) -> Document:
     """A failure is an answer as well: what happened, and that it is worth another try."""
     whose = {"book": book} if book else {}
     try:
@@ -123,7 +177,7 @@ def _guarded(flow: Callable[[], Document], book: str | None = None) -> Document:
     except Exception as failure:
         log.exception("not done, for a reason that nobody foresaw", extra=whose)
         reason = f"{type(failure).__name__}: see the log"
-    return _no("failed", reason, book)
+    return _no("failed", reason, book or None)
 
 
 def _body(request: Request) -> Body:

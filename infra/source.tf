@@ -27,6 +27,9 @@ locals {
 
   # Going back uploads nothing: the archives of that release are in the bucket.
   archives = var.release == "" ? local.requirements : {}
+
+  # The commit that brought the release here. Were it the newest one, a commit without a change of code would deploy.
+  commit = var.release == "" ? google_storage_bucket_object.source["serve"].metadata.commit : "release ${var.release}"
 }
 
 data "archive_file" "source" {
@@ -58,8 +61,7 @@ resource "google_storage_bucket_object" "source" {
   metadata        = { commit = var.code_version }
   deletion_policy = "ABANDON" # one can go back to it until the function cleanup removes it
 
-  # The name says what is in it. The commit is the one that brought it here, so that a later commit without a change
-  # of code deploys nothing.
+  # The name says what is in it: nothing else changes while the code does not.
   lifecycle {
     ignore_changes = [metadata, detect_md5hash]
   }

@@ -16,6 +16,7 @@ SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 PAUSES_S: Final = (0.1, 0.4)
 CONNECT_S: Final = 3.0
 IDLE_S: Final = 60.0
+ROLES: Final = "roles/datastore.user (Firestore) or roles/storage.objectUser (the bucket)"
 
 
 class Reply(NamedTuple):
@@ -24,13 +25,15 @@ class Reply(NamedTuple):
 
 
 class GoogleHttp:
-    """`service` names the other side in messages; `base` is what every path is appended to.
+    """`service` names the other side in messages, and `roles` what it takes to be let in; `base` is what every path is
+    appended to.
 
     On an emulator no credentials are looked for. Thread-safe; connects at the first call.
     """
 
-    def __init__(self, service: str, base: str, *, emulated: bool, timeout: float) -> None:
+    def __init__(self, service: str, base: str, *, emulated: bool, timeout: float, roles: str = ROLES) -> None:
         self._service = service
+        self._roles = roles
         self._base = base
         self._emulated = emulated
         self._timeout = timeout
@@ -62,7 +65,7 @@ class GoogleHttp:
         if reply.status in (401, 403):
             raise _Refused(
                 f"{self._service} refused these credentials ({reply.status}: {_said(reply)}): grant their account "
-                f"roles/datastore.user (Firestore) or roles/storage.objectUser (the bucket)"
+                f"{self._roles}"
             )
         if reply.status == 429 or reply.status >= 500:
             raise Unavailable(

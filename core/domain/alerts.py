@@ -15,6 +15,7 @@ Severity = Literal["info", "warning", "error", "critical"]
 Event = Literal[
     "trade_opened", "trade_closed", "breaker", "switch", "order_unknown", "refusal", "model_promoted", "model_refused",
     "drift", "tick_overdue", "recovery", "trouble", "unprotected", "price_shock", "monitoring",
+    "cleanup",
 ]  # fmt: skip
 
 # News each time that they happen: never held, never joined. All others are conditions, which go on.

@@ -67,13 +67,18 @@ class Backup:
                 yield entry["key"], value_of(entry["data"])
 
 
-def backup(
-    state: StateStore, store: ModelStore, now: datetime, code: str = "unknown", folder: str = FOLDER
-) -> Document:
-    """Writes every document to '{folder}/{now}.jsonl.gz', and reads the file back. `code`: the version of the code.
+def backup(state: StateStore, store: ModelStore, now: datetime, code: str = "unknown") -> Document:
+    """Writes every document to 'backups/{now}.jsonl.gz', and reads the file back. `code`: the version of the code.
 
-    Raises Unavailable.
+    Raises Unavailable: also while a restore is half done.
     """
+    if (state.read([GLOBAL])[GLOBAL].data or {}).get("mode") == RESTORING:
+        raise Unavailable("what is half restored is no backup: finish the restore first, `hourhand status` names it")
+    return keep(state, store, now, code, FOLDER)
+
+
+def keep(state: StateStore, store: ModelStore, now: datetime, code: str, folder: str) -> Document:
+    """The same in any folder, and whatever is going on. Raises Unavailable."""
     name = f"{folder}/{now.astimezone(UTC):{STAMP}}.jsonl.gz"
     data, counts = _packed(state, now, code)
     store.put(name, data)
@@ -203,9 +208,7 @@ def _header(line: bytes) -> Document:
     if header.get("hourhand") != "backup":
         raise ValueError("it is another program's")
     if header["format"] != FORMAT:
-        raise ValueError(
-            f"it has format {header['format']}, this version reads {FORMAT}: take the version that wrote it"
-        )
+        raise ValueError(f"its format is {header['format']}, and {FORMAT} is read here: use the version that wrote it")
     return header
 
 

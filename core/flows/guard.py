@@ -3,11 +3,13 @@
 Round trips when nothing is wrong: 1 read · 2 look at the venue, beside the minutes · 3 write down what the next run
 shall know, if there is anything. It acts under the book's lease, on the record of the book's last bar, with what the
 tick acts with: an exit of the guard's is one more attempt of that bar.
+
+The first of these is shared by several books (core/flows/rounds.py), and may be some seconds old at a book's turn.
+Whatever is written rests on the versions that were read, and who acts reads the switches anew beside taking the lease.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from core.domain.act import Scene
-from core.domain.bars import BadBars, Bars, bar_before, empty, unpack
+from core.domain.bars import Bars, bar_before, empty, unpack
 from core.domain.decide import UNREADABLE
 from core.domain.guarding import (
     Facts,
@@ -36,7 +38,7 @@ from core.domain.risk.breakers import Asked
 from core.domain.settle import News, settle
 from core.domain.state import Book, BookState
 from core.domain.switch import mode_of
-from core.flows import outbox, window
+from core.flows import measures, outbox, window
 from core.flows.act import Standing, cleared, go_on, late
 from core.flows.claim import (
     Tick,
@@ -53,11 +55,10 @@ from core.flows.claim import (
 )
 from core.flows.gather import attempt
 from core.flows.record import brief
+from core.flows.rounds import Ahead, guard_key, keys, minutes
 from core.flows.switches import allowed, found, trips_document
 from core.ports import Calls, Conflict, Document, Unavailable, Versioned, Watch, World, Write
 
-log = logging.getLogger("hourhand.guard")
-MINUTES: Final = timedelta(minutes=15)  # of the market that are looked at: runs may have been missed
 TOOK: Final = 16  # requests of one run whose duration is remembered
 
 
@@ -92,14 +93,11 @@ class Look:
         return msgspec.structs.replace(self.book, rules=rules) if rules else self.book
 
 
-def guard_key(book: str) -> str:
-    return f"guards/{book}"
-
-
-def guard(world: World, book: Book, at: datetime, overdue_s: int = 900) -> Document:
-    """What was found and done at `at`: at least outcome (done, busy, failed), book, bar, reason. Raises Unavailable
-    when the state store cannot be reached, or the venue in the middle of acting: the next call goes on."""
-    look = _looked(_read(world, book, at))
+def guard(world: World, book: Book, at: datetime, overdue_s: int = 900, ahead: Ahead | None = None) -> Document:
+    """What was found and done at `at`: at least outcome (done, busy, failed), book, bar, reason. `ahead`: what has been
+    asked for already. Raises Unavailable when the state store cannot be reached, or the venue in the middle of acting:
+    the next call goes on."""
+    look = _looked(_read(world, book, at, ahead), ahead)
     try:
         look, findings = _written(look, overdue_s)
     except Conflict:
@@ -107,6 +105,8 @@ def guard(world: World, book: Book, at: datetime, overdue_s: int = 900) -> Docum
     needed = _needs(look)
     said = _said(look, findings, needed)
     if look.failure:
+        if findings.memory.failing == 1:
+            measures.source_failed(book.id, "look", "venue", look.failure)
         return {**said, "outcome": "failed", "reason": f"the venue does not answer: {look.failure}"}
     if not needed.why or look.before.bar is None:
         return said
@@ -123,10 +123,9 @@ def guard(world: World, book: Book, at: datetime, overdue_s: int = 900) -> Docum
 # -- look
 
 
-def _read(world: World, book: Book, at: datetime) -> Look:
-    keys = [book_key(book.id), guard_key(book.id), *watched(book.id)]
+def _read(world: World, book: Book, at: datetime, ahead: Ahead | None) -> Look:
     now = world.clock.now()
-    stored = world.state.read(keys)
+    stored = ahead.found if ahead else world.state.read(keys(book))
     try:
         state = state_of(stored[book_key(book.id)].data, book)
     except msgspec.ValidationError as failure:
@@ -147,14 +146,14 @@ def _memory(stored: Versioned) -> Memory:
         return Memory()
 
 
-def _looked(look: Look) -> Look:
+def _looked(look: Look, ahead: Ahead | None) -> Look:
     """With what the venue shows, where there is anything to look at and nobody else is about it; and the minutes."""
     world, now = look.world, look.world.clock.now()
-    calls: list[Callable[[], Any]] = [partial(_minutes, world, now)]
+    calls: list[Callable[[], Any]] = [partial(minutes, world, look.book, ahead)]
     if _worth_a_look(look):
         calls.append(partial(attempt, partial(world.exchange.look, look.book.id, empty(), _open(look)), Unavailable))
-    minutes, *seen = world.together(calls)
-    look = replace(look, now=now, minutes=minutes)
+    newest, *seen = world.together(calls)
+    look = replace(look, now=now, minutes=newest)
     if not seen:
         return look
     if isinstance(seen[0], Exception):
@@ -172,18 +171,6 @@ def _worth_a_look(look: Look) -> bool:
 
 def _open(look: Look) -> tuple[Any, ...]:
     return look.before.open_orders
-
-
-def _minutes(world: World, now: datetime) -> Bars | None:
-    """The newest minutes. A market that does not answer is not told of here: the tick has its own eye on it."""
-    if world.minutes is None:
-        return None
-    until = now.replace(second=0, microsecond=0)
-    try:
-        return world.minutes.bars(until - MINUTES, until)
-    except (Unavailable, BadBars) as failure:
-        log.warning("no minutes: %s", failure)
-        return None
 
 
 # -- write down what was found
@@ -277,8 +264,8 @@ def _acted(look: Look, bar: datetime) -> Document:
     world, book = look.world, look.book
     until = world.clock.now() + timedelta(seconds=world.lease_s)
     taken = lease(look.found, book.id, bar, look.token, world.owner(), until)
-    keys = [tick_key(book.id, bar), window.key(book)]
-    versions, read = world.together([partial(world.state.commit, [taken]), partial(world.state.read, keys)])
+    wanted = [tick_key(book.id, bar), window.key(book), *watched(book.id)]
+    versions, read = world.together([partial(world.state.commit, [taken]), partial(world.state.read, wanted)])
     run = Tick(world, book, bar, look.at, dict((taken.data or {})["lease"]), versions[book_key(book.id)])
     before = look.found[book_key(book.id)].data or {}
     try:
@@ -289,7 +276,6 @@ def _acted(look: Look, bar: datetime) -> Document:
         with suppress(Conflict, Unavailable):  # if nothing was written since, the book is given back as it was
             run.commit({**before, "lease": released(run.lease)}, [])
         raise
-    log.info("acted between the bars", extra={"guard": said})
     return {"reason": "acted", "position": said.get("position"), "venue": said.get("venue", [])}
 
 
@@ -305,7 +291,8 @@ def _standing(look: Look, run: Tick, read: Mapping[str, Versioned], before: Docu
     exchange, sight = look.world.exchange, look.sight
     if sight is None:
         sight = exchange.look(look.book.id, bars, look.before.open_orders)
-    return replace(Standing.first(run, look.before, sight, look.watch, look.now), record=record), bars
+    watch = {key: read[key] for key in watched(look.book.id)}
+    return replace(Standing.first(run, look.before, sight, watch, look.now), record=record), bars
 
 
 def _leaving(standing: Standing) -> Standing:

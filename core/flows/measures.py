@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, Literal
@@ -137,9 +137,10 @@ def stands(state: BookState) -> None:
     measure = _current.get()
     if measure is None:
         return
-    measure.equity, measure.position = _number(state.equity), _number(state.holding.position)
-    worth = abs(state.holding.position) * state.price if state.price is not None else None
-    measure.exposure = _number(worth / state.equity) if worth is not None and state.equity > 0 else None
+    equity, position, price = (_number(value) for value in (state.equity, state.holding.position, state.price))
+    measure.equity, measure.position = equity, position
+    if position is not None and price is not None and equity is not None and equity > 0:
+        measure.exposure = _number(abs(position) * price / equity)
     measure.unsettled, measure.trouble = len(state.unsettled), bool(state.trouble)
 
 
@@ -172,12 +173,13 @@ def known(state: BookState) -> frozenset[str]:
     return frozenset([*lost, *([state.trouble] if state.trouble else [])])
 
 
-def troubled(book: str, state: BookState, told: Set[str], over: bool) -> frozenset[str]:
+def troubled(book: str, state: BookState, told: frozenset[str], over: bool) -> frozenset[str]:
     """Tells what is new of a state that was just written down, and returns what has been told. `over`: the work at this
-    bar ends with it, so that an order of which nothing is known stays unknown for now."""
+    bar ends with it, so that an order of which nothing is known stays unknown for now. A book that has halted itself
+    says which order it was."""
     if state.trouble and state.trouble not in told:
         _warn(Trouble(book=book, kind="halted", reason=state.trouble), logging.ERROR)
-    new = [order for order in state.unsettled if order.intent.id not in told] if over else []
+    new = [order for order in state.unsettled if order.intent.id not in told] if over and not state.trouble else []
     for order in new:
         _warn(Trouble(book=book, kind="unknown_order", reason=_named(order)), logging.ERROR)
     return frozenset([*told, state.trouble, *(order.intent.id for order in new)])

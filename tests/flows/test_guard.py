@@ -20,8 +20,9 @@ from core.domain.orders import Answer, Order, Sight, Traits
 from core.domain.risk import Trip
 from core.domain.state import Book, BookState
 from core.flows.claim import book_key, breakers_key, plain, state_of, tick_key
-from core.flows.guard import guard, guard_key
+from core.flows.guard import guard
 from core.flows.record import book_document
+from core.flows.rounds import guard_key
 from core.flows.switches import flip, trips_document
 from core.ports import Calls, Document, Unavailable, Versioned, Vetting, Watch, World, Write
 from tests.domain.drawn import BAR, HOUR

@@ -42,7 +42,7 @@ TICKS = (
 # And every call of a guard.
 GUARDS = (
     "read books+breakers+guards+switches",
-    "read ticks+windows",
+    "read breakers+switches+ticks+windows",
     "read breakers+switches",
     "read books",
     "minutes",

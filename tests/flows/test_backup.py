@@ -1,0 +1,612 @@
+"""backup and restore: what is kept is put back exactly, damage is refused whole, and nothing is traded meanwhile."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.adapters.dir_models import DirModels
+from core.adapters.firestore_state import FirestoreState
+from core.adapters.paper_exchange import PaperExchange
+from core.adapters.sqlite_state import SqliteState
+from core.domain.orders import Holding
+from core.flows.backup import COLLECTIONS, RESTORING, Damaged, backup, backups, made, opened, plain_of, value_of
+from core.flows.claim import book_key, state_of
+from core.flows.guard import guard
+from core.flows.restore import KEPT, Refused, restore
+from core.flows.switches import flip
+from core.flows.tick import tick
+from core.ports import Document, Missing, ModelStore, StateStore, Unavailable, Write
+from tests.fakes import MemoryModels, MemoryState
+from tests.road import HOUR, Road, road, small_book
+
+NOW = datetime(2024, 5, 1, 13, 0, 7, tzinfo=UTC)
+NAME = "backups/2024-05-01T130007Z.jsonl.gz"
+LATER = NOW + timedelta(days=3)
+FLOWS = Path(__file__).parents[2] / "core/flows"
+# What flows name 'x/...' that is a file's name and no document's key.
+FILES = {"backups", "replaced", "history", "trials", "untouched", "walk", "records", "archive", "research"}
+EAGER: dict[str, Any] = {"threshold": 0.0, "threshold_max": 0.0}
+
+
+def everything(state: StateStore) -> dict[str, Document]:
+    return {f"{each}/{name}": data for each in COLLECTIONS for name, data in state.scan(each)}
+
+
+def exact(value: Any) -> Any:
+    """Equal for values of the same kind and content, NaN included."""
+    if isinstance(value, dict):
+        return {name: exact(value[name]) for name in sorted(value)}
+    if isinstance(value, list):
+        return [exact(item) for item in value]
+    return type(value), value if isinstance(value, datetime) else repr(value)
+
+
+# -- round trips
+
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats().filter(lambda number: number != 0.0 or math.copysign(1, number) > 0)  # Firestore loses its sign
+    | st.text(max_size=30)
+    | st.binary(max_size=30)
+    | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
+)
+NAMES = st.sampled_from(["a", "$time", "$dict", "$bytes", "$", "$float", "key", "end", "ä b"]) | st.text(
+    st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=8
+)
+DOCUMENTS = st.recursive(
+    st.dictionaries(NAMES, VALUES, max_size=3),
+    lambda inner: st.dictionaries(NAMES, VALUES | inner | st.lists(VALUES | inner, max_size=3), max_size=3),
+    max_leaves=10,
+)
+
+
+@given(document=DOCUMENTS)
+def test_every_value_survives_json_exactly(document: Document) -> None:
+    text = msgspec.json.encode(plain_of(document))
+    assert exact(value_of(msgspec.json.decode(text))) == exact(document)
+
+
+@pytest.fixture(params=["memory", "sqlite", "firestore"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], StateStore]:
+    """Makes an empty store."""
+    if request.param == "memory":
+        return MemoryState
+    if request.param == "sqlite":
+        return lambda: SqliteState(tmp_path / f"{uuid4().hex}.db")
+    host = request.getfixturevalue("firestore_emulator")
+    return lambda: FirestoreState(f"p{uuid4().hex[:12]}", emulator_host=host)
+
+
+@given(
+    documents=st.dictionaries(
+        st.sampled_from([f"{each}/{name}" for each in ("paper", "guards", "series", "ticks") for name in ("x", "y@2")]),
+        DOCUMENTS,
+        max_size=6,
+    )
+)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_was_backed_up_is_restored_exactly(
+    fresh: Callable[[], StateStore], documents: dict[str, Document]
+) -> None:
+    state, store = fresh(), MemoryModels()
+    state.commit([Write(key, data) for key, data in documents.items()])
+    assert backup(state, store, NOW)["documents"] == len(documents)
+    other = fresh()
+    restore(other, store, NAME, LATER)
+    found = everything(other)
+    assert found.pop("switches/global")["mode"] == "halt"
+    assert exact(found) == exact(documents)
+
+
+def test_more_documents_than_one_commit_takes_are_restored(fresh: Callable[[], StateStore]) -> None:
+    state, store = fresh(), MemoryModels()
+    for start in range(0, 450, 150):
+        state.commit([Write(f"ticks/btc@{n:04}", {"n": n}) for n in range(start, start + 150)])
+    state.commit([Write(f"windows/{n}", {"bars": bytes(600_000)}) for n in range(3)])
+    backup(state, store, NOW)
+    other = fresh()
+    said = restore(other, store, NAME, LATER)
+    assert said["documents"] == 453
+    assert exact({**everything(other), "switches/global": {}}) == exact({**everything(state), "switches/global": {}})
+
+
+def test_a_person_can_read_a_backup() -> None:
+    state, store = MemoryState(), MemoryModels()
+    state.commit([Write("switches/btc", {"mode": "halt", "at": NOW, "odd": math.nan, "raw": b"\x00"})])
+    said = backup(state, store, NOW, "abc123")
+    lines = gzip.decompress(store.get(NAME)).decode().splitlines()
+    assert lines[0] == '{"hourhand":"backup","format":1,"at":"2024-05-01T13:00:07+00:00","code":"abc123"}'
+    assert lines[1] == (
+        '{"key":"switches/btc","data":{"mode":"halt","at":{"$time":"2024-05-01T13:00:07+00:00"},'
+        '"odd":{"$float":"nan"},"raw":{"$bytes":"AA=="}}}'
+    )
+    assert re.fullmatch(r'\{"end":"[0-9a-f]{64}","documents":1,"collections":\{"switches":1\}\}', lines[2])
+    assert (said["outcome"], said["name"], said["documents"], said["collections"]) == ("done", NAME, 1, {"switches": 1})
+
+
+def test_backups_are_listed_oldest_first_and_other_files_are_not(tmp_path: Path) -> None:
+    store = DirModels(tmp_path)
+    for at in (NOW, NOW - timedelta(days=400), NOW + timedelta(seconds=1)):
+        backup(MemoryState(), store, at)
+    store.put("backups/notes.txt", b"x")
+    store.put("replaced/2024-05-01T130007Z.jsonl.gz", b"x")
+    assert [made(each.name) for each in backups(store)] == [NOW - timedelta(days=400), NOW, NOW + timedelta(seconds=1)]
+
+
+# -- which collections there are
+
+
+def named_in(source: str) -> set[str]:
+    """What comes before the slash in texts of the form 'word/...'."""
+    texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    found = [re.match(r"([a-z_]+)/[\w@.{}-]*$", text) for text in texts if isinstance(text, str)]
+    return {match[1] for match in found if match}
+
+
+def test_every_collection_that_the_code_names_is_backed_up() -> None:
+    """A new one must be listed in core/flows/backup.py; a new kind of file, in FILES above."""
+    paper = FLOWS.parent / "adapters/paper_exchange.py"
+    named = {each for file in (*FLOWS.glob("*.py"), paper) for each in named_in(file.read_text())}
+    assert named - FILES - set(COLLECTIONS) == set()
+    assert {"books", "ticks", "switches", "paper", "desk", "account"} <= named
+
+
+class Recorded(MemoryState):
+    def __init__(self) -> None:
+        super().__init__()
+        self.collections: set[str] = set()
+
+    def commit(self, writes: Any, watch: Any = None) -> Any:
+        self.collections |= {write.key.partition("/")[0] for write in writes}
+        return super().commit(writes, watch)
+
+
+def test_every_collection_that_a_running_book_writes_is_backed_up() -> None:
+    state = Recorded()
+    made_ = road(small_book(**EAGER), state=state)
+    for index in range(made_.first, made_.first + 6):
+        tick(made_.world, made_.book, made_.at(index))
+        guard(made_.world, made_.book, made_.at(index, 65.0))
+    flip(state, "btc", "reduce", "me", "", NOW)
+    assert {"books", "ticks", "models", "windows", "paper", "outbox", "switches"} <= state.collections
+    assert state.collections <= set(COLLECTIONS)
+
+
+# -- one moment
+
+
+class Busy(MemoryState):
+    """A book decides its next bar right after each scan of a collection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar = NOW.replace(minute=0, second=0)
+        self.decide()
+
+    def decide(self) -> None:
+        self.bar += HOUR
+        record = {"bar": self.bar, "phase": "done"}
+        book = {"state": {"bar": self.bar}, "lease": {"token": 1, "until": None}}
+        self.commit([Write("books/btc", book), Write(f"ticks/btc@{self.bar:%Y-%m-%dT%H:%MZ}", record)])
+
+    def scan(self, collection: str, since: str = "", until: str = "\uffff") -> Iterator[tuple[str, Document]]:
+        yield from super().scan(collection, since, until)
+        self.decide()
+
+
+def test_books_are_kept_with_the_record_of_their_last_bar_though_ticks_go_on() -> None:
+    state, store = Busy(), MemoryModels()
+    backup(state, store, NOW)
+    kept = dict(opened(store, NAME).documents())
+    bar = kept["books/btc"]["state"]["bar"]
+    assert bar == state.bar
+    assert kept[f"ticks/btc@{bar:%Y-%m-%dT%H:%MZ}"] == {"bar": bar, "phase": "done"}
+
+
+class Restless(Busy):
+    def read(self, keys: Any) -> Any:
+        found = super().read(keys)
+        if len(keys) > 1 or "books/btc" in keys:
+            self.decide()
+        return found
+
+
+def test_books_that_never_rest_are_not_backed_up() -> None:
+    store = MemoryModels()
+    with pytest.raises(Unavailable, match="kept deciding"):
+        backup(Restless(), store, NOW)
+    assert store.names("") == []
+
+
+# -- damage
+
+
+@cache
+def a_file() -> bytes:
+    state, store = MemoryState(), MemoryModels()
+    state.commit([Write(f"paper/{n}", {"n": n, "text": f"text {n * 7919}"}) for n in range(12)])
+    backup(state, store, NOW)
+    return store.get(NAME)
+
+
+def refused(data: bytes) -> str:
+    """What is said of a file of that content, after which nothing has been written."""
+    state, store = MemoryState(), MemoryModels()
+    state.commit([Write("paper/0", {"n": "before"})])
+    store.put(NAME, data)
+    with pytest.raises(Damaged) as said:
+        restore(state, store, NAME, LATER, replace=True)
+    assert everything(state) == {"paper/0": {"n": "before"}}
+    assert store.names("") == [NAME]
+    assert f"{NAME} is no whole backup (" in str(said.value)
+    return str(said.value)
+
+
+def test_a_file_that_is_cut_anywhere_is_refused() -> None:
+    for length in range(len(a_file())):
+        refused(a_file()[:length])
+
+
+@given(at=st.integers(0, len(a_file()) * 8 - 1))
+@settings(max_examples=200, deadline=None)
+def test_a_flipped_bit_is_refused_or_changes_nothing(at: int) -> None:
+    """What gzip's header says of the file's time and maker is no part of the backup."""
+    data = bytearray(a_file())
+    data[at // 8] ^= 1 << at % 8
+    store = MemoryModels()
+    store.put("whole", a_file())
+    store.put(NAME, bytes(data))
+    try:
+        found = opened(store, NAME)
+    except Damaged:
+        return
+    assert list(found.documents()) == list(opened(store, "whole").documents())
+    assert at // 8 < 10
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    return gzip.decompress(data).splitlines(keepends=True)
+
+
+def changed(lines: list[bytes]) -> bytes:
+    return gzip.compress(b"".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda lines: b"", "another program's|truncated|malformed"),
+        (lambda lines: b"backup", "gzip"),
+        (lambda lines: gzip.compress(b""), "truncated|malformed"),
+        (lambda lines: gzip.compress(b"hello\n"), "malformed"),
+        (lambda lines: gzip.compress(b'{"a": 1}\n'), "another program's"),
+        (
+            lambda lines: changed([lines[0].replace(b":1,", b":2,", 1), *lines[1:]]),
+            "its format is 2, and 1 is read here",
+        ),
+        (lambda lines: changed(lines[:-1]), "its end is missing"),
+        (lambda lines: changed([*lines[:3], *lines[4:]]), "its lines are not those"),
+        (lambda lines: changed([lines[0], lines[2], lines[1], *lines[3:]]), "its lines are not those"),
+        (lambda lines: changed([*lines, lines[1]]), "its lines are not those"),
+        (lambda lines: changed([*lines[:2], b'{"key":"a/b"}\n', *lines[2:]]), "data"),
+        (lambda lines: changed([*lines[:2], b'{"key":"a/b","data":{"$x":1}}\n', *lines[2:]]), "no kind of value"),
+        (lambda lines: changed(lines) + b"more", "gzip"),
+    ],
+)
+def test_what_is_no_whole_backup_is_refused_with_the_reason(spoil: Callable[[list[bytes]], bytes], why: str) -> None:
+    assert re.search(why, refused(spoil(lines_of(a_file()))))
+
+
+def test_a_backup_that_is_not_there_is_missing() -> None:
+    with pytest.raises(Missing):
+        restore(MemoryState(), MemoryModels(), NAME, LATER)
+
+
+# -- what is put back, and what is not
+
+
+def book_at(bar: datetime, **state: Any) -> Document:
+    lease = {"token": 3, "owner": "o", "bar": bar, "until": state.pop("until", None)}
+    return {"state": {"bar": bar, "holding": {"position": "0.5"}, "odd": math.nan, **state}, "last": {}, "lease": lease}
+
+
+def backed_up(documents: dict[str, Document]) -> MemoryModels:
+    state, store = MemoryState(), MemoryModels()
+    state.commit([Write(key, data) for key, data in documents.items()])
+    backup(state, store, NOW)
+    return store
+
+
+def test_books_that_are_not_in_the_backup_or_have_gone_on_are_not_lost_unless_that_is_said() -> None:
+    store = backed_up({"books/btc": book_at(NOW), "series/vix": {"v": 1}})
+    state = MemoryState()
+    state.commit([Write("books/btc", book_at(NOW + HOUR)), Write("books/eth", book_at(NOW))])
+    before = everything(state)
+    with pytest.raises(
+        Refused, match=r"book btc stands at 2024-05-01T14:00Z, position 0\.5, in the backup at .*eth is"
+    ):
+        restore(state, store, NAME, LATER)
+    assert everything(state).keys() == before.keys()
+    told = restore(state, store, NAME, LATER, dry_run=True)
+    assert len(told["replaces"]) == 2 and everything(state).keys() == before.keys()
+    said = restore(state, store, NAME, LATER, replace=True)
+    found = everything(state)
+    assert found.keys() == {"books/btc", "series/vix", "switches/global"}
+    assert found["books/btc"]["state"]["bar"] == NOW
+    assert said["kept"] == "replaced/2024-05-04T130007Z.jsonl.gz"
+    assert dict(opened(store, said["kept"]).documents())["books/eth"]["state"]["bar"] == NOW
+    assert [each.name for each in backups(store)] == [NAME]  # what was replaced is not the newest backup
+
+
+def test_without_replace_nothing_is_taken_away() -> None:
+    store = backed_up({"books/btc": book_at(NOW)})
+    state = MemoryState()
+    state.commit([Write("models/btc", {"version": "new"}), Write("books/btc", book_at(NOW, until=NOW))])
+    said = restore(state, store, NAME, LATER)
+    assert (said["deleted"], said["kept"]) == (0, None)
+    assert everything(state)["models/btc"] == {"version": "new"}
+
+
+def test_leases_are_over_and_what_would_act_by_itself_is_quiet() -> None:
+    trip = {"breaker": "drawdown", "level": "flatten", "since": NOW}
+    orders = [{"status": status} for status in ("planned", "sent", "filled")]
+    store = backed_up(
+        {
+            "books/btc": book_at(NOW, until=LATER + HOUR, tripped=[trip, {**trip, "level": "reduce"}], orders=orders),
+            "breakers/btc": {"trips": [trip]},
+            "switches/btc": {"mode": "flatten", "reason": "away"},
+            "switches/eth": {"mode": "run"},
+            "switches/global": {"mode": "run"},
+        }
+    )
+    state = MemoryState()
+    state.commit([Write("switches/eth", {"mode": "reduce"}), Write("switches/old", {"mode": "flatten"})])
+    restore(state, store, NAME, LATER)
+    found = everything(state)
+    book = found["books/btc"]
+    assert book["lease"] == {"token": 3, "owner": "o", "bar": NOW, "until": None}
+    assert [each["level"] for each in book["state"]["tripped"]] == ["halt", "reduce"]
+    assert [each["status"] for each in book["state"]["orders"]] == ["never_placed", "sent", "filled"]
+    assert found["breakers/btc"]["trips"][0]["level"] == "halt"
+    assert [found[f"switches/{name}"]["mode"] for name in ("btc", "eth", "old")] == ["halt", "reduce", "halt"]
+    switch = found["switches/global"]
+    assert (switch["mode"], switch["by"], switch["at"]) == ("halt", "restore", LATER)
+    assert switch["reason"] == f"restored from {NAME}: compare with the venue, then resume"
+
+
+def test_alerts_are_not_told_again_and_those_that_wait_stay() -> None:
+    store = backed_up({"outbox/old": {"title": "then"}, "desk/alerts": {"owner": "then"}, "books/btc": book_at(NOW)})
+    state = MemoryState()
+    state.commit([Write("outbox/new", {"title": "now"}), Write("desk/alerts", {"owner": "now"})])
+    restore(state, store, NAME, LATER, replace=True)
+    found = everything(state)
+    assert {key: found[key] for key in found if key.startswith(("outbox", "desk"))} == {
+        "outbox/new": {"title": "now"},
+        "desk/alerts": {"owner": "now"},
+    }
+
+
+def test_a_book_that_a_tick_holds_is_not_overwritten_and_everything_waits_halted() -> None:
+    store = backed_up({"books/btc": book_at(NOW)})
+    state = MemoryState()
+    state.commit([Write("books/btc", book_at(NOW, until=LATER + HOUR)), Write("switches/global", {"mode": "run"})])
+    with pytest.raises(Unavailable, match=r"book btc is held by a tick until 14:00:07 UTC"):
+        restore(state, store, NAME, LATER)
+    assert everything(state)["switches/global"]["mode"] == RESTORING
+    with pytest.raises(Unavailable, match="half restored"):
+        backup(state, store, LATER)
+    restore(state, store, NAME, LATER + 2 * HOUR)
+    assert everything(state)["switches/global"]["mode"] == "halt"
+
+
+# -- dying on the way
+
+
+class Dies(BaseException):
+    """The process ends here."""
+
+
+class Mortal:
+    """Ports of one process, which ends at their call number `last`: before or after that was carried out."""
+
+    def __init__(self, last: int, after: bool) -> None:
+        self._left, self._after = last, after
+
+    def port(self, port: Any) -> Any:
+        mortal = self
+
+        class Port:
+            def __getattr__(self, name: str) -> Any:
+                return lambda *args: mortal._call(getattr(port, name), args)
+
+        return Port()
+
+    def _call(self, method: Any, args: Any) -> Any:
+        self._left -= 1
+        if self._left >= 0:
+            return method(*args)
+        if self._after:
+            method(*args)
+        raise Dies
+
+
+def standing() -> MemoryState:
+    state = MemoryState()
+    state.commit([Write("books/btc", book_at(NOW + HOUR)), Write("books/eth", book_at(NOW + HOUR))])
+    state.commit([Write(f"ticks/btc@{n}", {"n": -n}) for n in range(5)])
+    state.commit([Write("switches/btc", {"mode": "flatten"}), Write("switches/global", {"mode": "run"})])
+    return state
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_restore_that_dies_anywhere_stays_halted_and_ends_the_same_when_it_is_run_again(after: bool) -> None:
+    source = {f"ticks/btc@{n}": {"n": n} for n in range(250)} | {"books/btc": book_at(NOW), "paper/btc": {"p": 1}}
+    whole, store = standing(), backed_up(source)
+    restore(whole, store, NAME, LATER, replace=True)
+    for last in range(100):
+        state, store = standing(), backed_up(source)
+        mortal = Mortal(last, after)
+        try:
+            restore(mortal.port(state), mortal.port(store), NAME, LATER, replace=True)
+        except Dies:
+            found = everything(state)
+            untouched = exact(found) == exact(everything(standing()))
+            assert untouched or found["switches/global"]["mode"] in (RESTORING, "halt")
+            restore(state, store, NAME, LATER, replace=untouched)
+            assert exact(everything(state)) == exact(everything(whole))
+            continue
+        assert last > 15
+        return
+    pytest.fail("it never ends")
+
+
+# -- trading
+
+
+class Counted(PaperExchange):
+    """Counts the orders that it is sent."""
+
+    sent = 0
+
+    def submit(self, book: str, orders: Any) -> Any:
+        self.sent += len(orders)
+        return super().submit(book, orders)
+
+
+def on(made_: Road, state: StateStore) -> Road:
+    """The same road on another store."""
+    exchange = Counted(state, Holding(cash=made_.book.policy.capital), made_.book.rules, made_.book.costs)
+    return replace(made_, world=replace(made_.world, state=state, exchange=exchange, cache={}))
+
+
+def position(made_: Road) -> Decimal:
+    return held(made_.world.state, made_)
+
+
+def held(state: StateStore, made_: Road) -> Decimal:
+    return state_of(state.read([book_key("btc")])[book_key("btc")].data, made_.book).holding.position
+
+
+def walked(made_: Road, start: int, end: int) -> list[tuple[str, Decimal]]:
+    said = [tick(made_.world, made_.book, made_.at(index)) for index in range(start, end)]
+    return [(str(each["action"]), Decimal(each["position"])) for each in said]
+
+
+def in_a_position(made_: Road) -> int:
+    """The bar after the first one at whose end the book holds something."""
+    for index in range(made_.first, made_.first + 60):
+        tick(made_.world, made_.book, made_.at(index))
+        if position(made_):
+            return index + 1
+    pytest.fail("it never traded")
+
+
+def test_a_restored_book_sends_nothing_until_it_is_resumed_and_then_trades_on_as_if_nothing_had_been() -> None:
+    plain, store = road(small_book(**EAGER)), MemoryModels()
+    start = in_a_position(plain)
+    now = plain.clock.now()
+    name = str(backup(plain.world.state, store, now)["name"])
+    undisturbed = walked(plain, start, start + 30)
+
+    state = MemoryState()
+    restore(state, store, name, now)
+    halted = on(plain, state)
+    before = position(halted)
+    assert before == held(restored_from(store, name), plain) != 0
+    assert tick(halted.world, halted.book, halted.at(start))["outcome"] == "halted"
+    guard(halted.world, halted.book, halted.at(start, 65.0))
+    assert halted.world.exchange.sent == 0  # type: ignore[attr-defined]
+
+    state = MemoryState()
+    restore(state, store, name, now)
+    flip(state, "global", "run", "me", "it agrees", now)
+    again = on(plain, state)
+    assert walked(again, start, start + 30) == undisturbed
+    assert again.world.exchange.sent > 2  # type: ignore[attr-defined]
+    assert len({each for _, each in undisturbed}) > 2
+
+
+def test_what_the_venue_did_after_the_backup_is_found_out_by_the_next_look_and_nothing_is_sent_for_it() -> None:
+    """The venue keeps its own account: it is not put back with the book."""
+    made_, store, venue = road(small_book(**EAGER)), MemoryModels(), MemoryState()
+    exchange = Counted(venue, Holding(cash=made_.book.policy.capital), made_.book.rules, made_.book.costs)
+    made_ = replace(made_, world=replace(made_.world, exchange=exchange))
+    now = made_.clock.now()
+    tick(made_.world, made_.book, made_.at(made_.first))
+    name = str(backup(made_.world.state, store, now)["name"])
+    start = in_a_position(made_)
+    there = position(made_)
+    state, sent = MemoryState(), exchange.sent
+    restore(state, store, name, now)
+    again = replace(made_, world=replace(made_.world, state=state, cache={}))
+    assert position(again) != there
+    said = tick(again.world, again.book, again.at(start))
+    assert exchange.sent == sent
+    assert position(again) == there or "position_mismatch" in str(said)
+
+
+def restored_from(store: ModelStore, name: str) -> StateStore:
+    state = MemoryState()
+    restore(state, store, name, NOW)
+    return state
+
+
+class Interrupted(MemoryState):
+    """At each commit of a restore, a tick and a guard run first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.between: Callable[[], None] = lambda: None
+
+    def commit(self, writes: Any, watch: Any = None) -> Any:
+        if any(write.key == "switches/global" for write in writes) or len(writes) > 20:
+            self.between()
+        return super().commit(writes, watch)
+
+
+def test_ticks_that_run_during_a_restore_send_nothing_even_of_a_flatten() -> None:
+    state = Interrupted()
+    made_, store = road(small_book(**EAGER), state=state), MemoryModels()
+    made_ = on(made_, state)
+    start = in_a_position(made_)
+    now = made_.clock.now()
+    name = str(backup(state, store, now)["name"])
+    flip(state, "btc", "flatten", "me", "", now)
+    state.commit([Write(f"ticks/old@{n}", {"n": n}) for n in range(30)])
+    indices, counts = iter(range(start, start + 9)), []
+    exchange: Any = made_.world.exchange
+
+    def run() -> None:
+        if state.read(["switches/global"])["switches/global"].data is None:
+            return  # not begun yet
+        sent, index = exchange.sent, next(indices)
+        tick(made_.world, made_.book, made_.at(index))
+        guard(made_.world, made_.book, made_.at(index, 65.0))
+        counts.append(exchange.sent - sent)
+
+    state.between = run
+    restore(state, store, name, now, replace=True)
+    state.between = lambda: None
+    assert len(counts) >= 3 and not any(counts)
+    index = next(indices)
+    assert tick(made_.world, made_.book, made_.at(index))["outcome"] in ("halted", "done", "superseded")
+    assert position(made_) and exchange.sent and counts == [0] * len(counts)
+    assert KEPT in {each.partition("/")[0] for each in store.names("")}
