@@ -1,4 +1,4 @@
-# One account for each function, with the least that it needs. Nobody has a basic role, and nobody is "allUsers".
+# One account for each function, with the least that it needs. Nobody has a basic role, and no member is public.
 # Who may read secrets stands in secrets.tf.
 
 locals {

@@ -20,7 +20,7 @@ resource "terraform_data" "promises" {
       error_message = "paper trades no real money: leave real_money out, or set environment = \"live\"."
     }
     precondition {
-      condition     = contains(local.files, local.config)
+      condition     = contains(module.source.files, local.config)
       error_message = "There is no ${local.config}: `config` is a TOML file in config/, such as config/paper.toml."
     }
     precondition {

@@ -104,11 +104,12 @@ resource "google_storage_bucket" "sources" {
 
 # The functions' images. A repository serves its own region only.
 resource "google_artifact_registry_repository" "this" {
-  repository_id = local.name
-  location      = var.region
-  format        = "DOCKER"
-  description   = "Images of the functions of ${local.name}."
-  depends_on    = [google_project_service.this]
+  repository_id          = local.name
+  location               = var.region
+  format                 = "DOCKER"
+  cleanup_policy_dry_run = false
+  description            = "Images of the functions of ${local.name}."
+  depends_on             = [google_project_service.this]
 
   cleanup_policies {
     id     = "keep-newest"
@@ -127,12 +128,13 @@ resource "google_artifact_registry_repository" "this" {
 }
 
 resource "google_artifact_registry_repository" "second" {
-  count         = var.second_region == "" ? 0 : 1
-  repository_id = local.name
-  location      = var.second_region
-  format        = "DOCKER"
-  description   = "Images of the functions of ${local.name}."
-  depends_on    = [google_project_service.this]
+  count                  = var.second_region == "" ? 0 : 1
+  repository_id          = local.name
+  location               = var.second_region
+  format                 = "DOCKER"
+  cleanup_policy_dry_run = false
+  description            = "Images of the functions of ${local.name}."
+  depends_on             = [google_project_service.this]
 
   cleanup_policies {
     id     = "keep-newest"

@@ -59,11 +59,12 @@ class Backup:
     code: str
     counts: Mapping[str, int]
 
-    def documents(self) -> Iterator[tuple[str, Document]]:
-        """(key, data) of every document."""
+    def documents(self, collection: str = "") -> Iterator[tuple[str, Document]]:
+        """(key, data) of every document, or of those of one collection."""
+        start = f"{collection}/" if collection else ""
         for line in _lines(self.data):
             entry = msgspec.json.decode(line)
-            if "key" in entry:
+            if "key" in entry and entry["key"].startswith(start):
                 yield entry["key"], value_of(entry["data"])
 
 

@@ -26,7 +26,7 @@ from core.flows.serving import folder, pointer_key
 from core.flows.sweep import Item, Lease, Lost, Sweep, Yard, sized, taken
 from core.ports import Document, Leftover, ModelStore, Platform, StateStore, Write
 
-BUDGET: Final = timedelta(minutes=20)  # no step is begun after it; the function's own time-out is longer
+BUDGET: Final = timedelta(minutes=10)  # no step is begun after it; the function may take 15
 RECORDS: Final = 0.6  # of the budget: years of neglected records must not keep the rest from being done
 TRIES: Final = 3  # removals on the platform that fail before the others are left
 UNBEGUN: Final = BookState(holding=Holding(cash=ZERO), equity=ZERO)
@@ -137,29 +137,34 @@ class _Cache(NamedTuple):
     used: datetime | None
     size: int
 
+    @property
+    def beside(self) -> bool:
+        """Whether it is the window of another market than the book's own."""
+        return self.key.startswith(f"windows/{self.book}.")
+
 
 def _documents(sweep: Sweep) -> None:
     """Caches of books that are no more in the settings, and windows beside a book's own that it looks at no more. A
     book's own documents stay, and of one that may still hold something all do."""
     ours = {book.id for book in sweep.yard.books}
+    held: set[str] = set()
     last: dict[str, datetime | None] = {}
     for book, document in sweep.yard.state.scan("books"):
-        if book in ours:
-            continue
         state = _state(document)
-        if why := _holding(state):
-            sweep.notes.append(f"The book {book} is not in the settings, and {why}: look after it")
-            ours.add(book)
         last[book] = _active(state, document)
-    for cache in [each for each in _caches(sweep.yard.state) if each.book not in ours or _beside(each)]:
-        if unneeded([cache.used, last.get(cache.book)], sweep.table, sweep.now):
-            why = f"of no use for {sweep.table.unneeded_days} days; {cache.book} is not in the settings"
-            why = why.partition(";")[0] if cache.book in ours else why
+        if book not in ours and (why := _holding(state)):
+            sweep.worries.append(f"The book {book} is not in the settings, and {why}: look after it")
+            held.add(book)
+    for cache in list(_caches(sweep.yard.state)):
+        left = cache.book not in ours and cache.book not in held
+        times = [cache.used, last.get(cache.book)] if left else [cache.used]
+        if (left or (cache.book in ours and cache.beside)) and unneeded(times, sweep.table, sweep.now):
+            why = f"of no use for {sweep.table.unneeded_days} days" + left * ", and its book is not in the settings"
             sweep.remove(Item("document", cache.key, cache.size, why), partial(_drop, sweep.yard.state, cache.key))
 
 
 def _drop(state: StateStore, key: str) -> None:
-    """Unless somebody is just writing it."""
+    """Raises Conflict: somebody is just writing it."""
     state.commit([Write(key, None, state.read([key])[key].version)])
 
 
@@ -182,11 +187,6 @@ def _caches(state: StateStore) -> Iterator[_Cache]:
         for name, data in state.scan(collection):
             if book := owner(name):
                 yield _Cache(f"{collection}/{name}", book, used(data), len(msgspec.msgpack.encode(data)))
-
-
-def _beside(cache: _Cache) -> bool:
-    """Whether it is the window of another market than the book's own."""
-    return cache.key.startswith(f"windows/{cache.book}.")
 
 
 def _bars_until(data: Document) -> datetime | None:
@@ -273,7 +273,7 @@ def _report(sweep: Sweep) -> None:
         Alert(
             id=f"cleanup-{sweep.now:%Y-%m}-{outcome}",
             event="cleanup",
-            severity="warning" if failed else "info",
+            severity="warning" if failed or sweep.worries else "info",
             at=sweep.now,
             title="cleanup could not do all of its work" if failed else "cleanup is done",
             text=reason,

@@ -81,7 +81,7 @@ def _said(work: _Work, written: int, deleted: int, kept: str, lost: list[str]) -
         "deleted": deleted,
         "kept": kept or None,
         "replaces": lost,
-        "books": {key.partition("/")[2]: _stands(data) for key, data in work.backup.documents() if _is(key, "books")},
+        "books": {key.partition("/")[2]: _stands(data) for key, data in work.backup.documents("books")},
     }
 
 
@@ -90,7 +90,7 @@ def _said(work: _Work, written: int, deleted: int, kept: str, lost: list[str]) -
 
 def _lost(state: StateStore, chosen: Backup) -> list[str]:
     """A sentence for each book that stands in the store otherwise than in the backup."""
-    theirs = {key: _calm(key, data) for key, data in chosen.documents() if _is(key, "books")}
+    theirs = {key: _calm(key, data) for key, data in chosen.documents("books")}
     found = []
     for name, data in state.scan("books"):
         key = f"books/{name}"

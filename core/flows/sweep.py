@@ -71,7 +71,7 @@ class Lease:
 
     def renew(self, now: datetime) -> None:
         """Raises Lost."""
-        if self.until - now < LEASE / 2:
+        if self.until - now < 0.8 * LEASE:
             try:
                 self.hold(now)
             except Conflict:
@@ -107,9 +107,8 @@ def taken(state: StateStore, now: datetime) -> Lease | None:
 
 @dataclass(slots=True)
 class Sweep:
-    """What one cleanup has done so far, and what a person should know. `until`: when its
-    part must end. `code`: the version of the code. `backup`: the one that was
-    taken."""
+    """What one cleanup has done so far, and what a person should know. `notes`: what stays, and why; `worries`: what a
+    person must look after. `until`: when its part must end. `code`: the version of the code. `backup`: its name."""
 
     yard: Yard
     table: Table
@@ -122,6 +121,7 @@ class Sweep:
     failures: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    worries: list[str] = field(default_factory=list)
     backup: str = ""
 
     def part(self, name: str, do: Callable[[Sweep], None], until: datetime) -> None:
@@ -153,11 +153,15 @@ class Sweep:
             self.lease.renew(now)
 
     def remove(self, item: Item, do: Callable[[], None]) -> None:
-        """Has it done, unless this is a dry run, and counts it."""
+        """Has it done, unless this is a dry run, and counts it. What another is just writing or removing is its own."""
         self.beat()
-        if not self.dry_run:
-            do()
-        self.items.append(item)
+        try:
+            if not self.dry_run:
+                do()
+        except Conflict:
+            log.info("%s has changed, and is left alone", item.name)
+        else:
+            self.items.append(item)
 
     def removed(self) -> dict[str, Document]:
         told: dict[str, Document] = {}
@@ -172,7 +176,7 @@ class Sweep:
         said = [f"{count:,} things, {sized(size)}, {would}removed" if count else f"nothing {would}removed"]
         said += [f"not done: {'; '.join(self.failures)}"] if self.failures else []
         said += [f"no time was left for {', '.join(self.left)}: the next run goes on"] if self.left else []
-        return "failed" if self.failures else "done", ". ".join([*said, *self.notes])
+        return "failed" if self.failures else "done", ". ".join([*said, *self.worries, *self.notes])
 
     def answer(self, outcome: str, reason: str) -> Document:
         return {

@@ -1,23 +1,13 @@
 # What is watched, told, shown and kept. `terraform test`, without a cloud.
 
 mock_provider "google" {
-  mock_resource "google_service_account" {
-    defaults = {
-      email  = "mock@my-hourhand.iam.gserviceaccount.com"
-      member = "serviceAccount:mock@my-hourhand.iam.gserviceaccount.com"
-      name   = "projects/my-hourhand/serviceAccounts/mock@my-hourhand.iam.gserviceaccount.com"
-    }
-  }
-  mock_resource "google_logging_project_sink" {
-    defaults = { writer_identity = "serviceAccount:mock@gcp-sa-logging.iam.gserviceaccount.com" }
-  }
-  mock_resource "google_monitoring_notification_channel" {
-    defaults = { name = "projects/my-hourhand/notificationChannels/1" }
-  }
+  source = "./tests/mocks"
 }
+mock_provider "archive" {}
+mock_provider "time" {}
 
 variables {
-  project_id  = "my-hourhand"
+  project_id  = "test-project"
   alert_email = "me@example.com"
 }
 
@@ -93,6 +83,7 @@ run "paper_watches_all" {
 }
 
 run "dashboard_shows_what_is_measured" {
+  command = plan
   variables {
     environment = "paper"
   }
@@ -129,9 +120,10 @@ run "dashboard_shows_what_is_measured" {
 }
 
 run "live_watches_all_of_its_own" {
+  command = plan
   variables {
     environment = "live"
-    real_money  = "I trade real money in my-hourhand"
+    real_money  = "I trade real money in test-project"
   }
 
   assert {
@@ -149,6 +141,7 @@ run "live_watches_all_of_its_own" {
 }
 
 run "heartbeat_is_the_least" {
+  command = plan
   variables {
     environment    = "paper"
     alert_policies = "heartbeat"
@@ -161,6 +154,7 @@ run "heartbeat_is_the_least" {
 }
 
 run "none_is_none" {
+  command = plan
   variables {
     environment    = "paper"
     alert_policies = "none"
@@ -206,6 +200,7 @@ run "logs_are_kept_as_long_as_said" {
 }
 
 run "history_goes_when_told" {
+  command = plan
   variables {
     environment  = "paper"
     keep_history = false
@@ -225,6 +220,7 @@ run "history_goes_when_told" {
 }
 
 run "two_regions_are_one_deployment" {
+  command = plan
   variables {
     environment   = "paper"
     second_region = "asia-northeast2"
@@ -237,6 +233,7 @@ run "two_regions_are_one_deployment" {
 }
 
 run "four_hour_bars_give_more_time" {
+  command = plan
   variables {
     environment   = "paper"
     tick_schedule = "0 */4 * * *"
@@ -254,6 +251,7 @@ run "four_hour_bars_give_more_time" {
 }
 
 run "daily_bars_stay_within_what_a_condition_may_see" {
+  command = plan
   variables {
     environment   = "paper"
     tick_schedule = "0 0 * * *"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from core.adapters.dir_models import DirModels
+from core.cli.parser import parser
 from core.flows.claim import book_key
-from tests.cli.command import Environ, closed, hourhand, of_files, state, with_model
+from tests.cli.command import ROOT, Environ, closed, hourhand, of_files, state, with_model
 from tests.flows.test_backup import everything, exact
 
 AT = closed(1600).isoformat()
@@ -91,3 +94,12 @@ def test_a_damaged_backup_is_refused_and_nothing_is_halted(world: Environ) -> No
     ran = hourhand(world, "restore", "--replace")
     assert ran.code == 1 and f"{name} is no whole backup (" in ran.err
     assert "switches/global" not in everything(state(world))
+
+
+def test_every_command_in_the_document_is_understood() -> None:
+    text = (ROOT / "docs/restore.md").read_text()
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    typed = re.findall(r"^(?:HOURHAND\S+ )*hourhand (.*)$", blocks, re.MULTILINE)
+    assert len(typed) > 12
+    for line in typed:
+        parser().parse_args(shlex.split(line))

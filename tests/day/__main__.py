@@ -2,7 +2,7 @@
 
     python -m tests.day [--exchange paper|live] [--hours 24] [--short] [--seed 1]
 
-Without --exchange both are played, one after the other. Exit 1 when something that must hold did not.
+Without --exchange both are played, side by side. Exit 1 when something that must hold did not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
@@ -22,62 +23,65 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.day.deployment import Emulators, Exchange, deployed
-from tests.day.script import SHORT, WHOLE
-from tests.day.story import Day, Happening
+from tests.day.script import ATTEMPTS, HOURS, SHORT, WHOLE
+from tests.day.story import Day
 from tests.day.verdict import judged
 from tests.emulators import firestore, pubsub, storage
-
-SHORT_HOURS = 4
-Say = Callable[[str], None]
 
 
 @dataclass
 class Played:
-    """`wrong`: sentences; `figures`: lines."""
+    """`figures`: lines, what was wrong among them."""
 
-    day: Day
-    wrong: list[str]
+    exchange: Exchange
     figures: list[str]
+    right: bool
 
 
-def played(
-    emulators: Emulators,
-    folder: Path,
-    exchange: Exchange,
-    happens: dict[str, Happening],
-    hours: int,
-    seed: int = 1,
-    say: Say | None = None,
-) -> Played:
-    """Plays a day and judges it."""
+def played(emulators: Emulators, folder: Path, exchange: Exchange, short: bool, hours: int, seed: int) -> Played:
+    """Plays a day, tells it, and judges it."""
     start = time.monotonic()
-    with deployed(emulators, folder, exchange, seed) as made:
-        day = Day(made, hours, happens, say or _clocked(), Random(seed))
+
+    def say(text: str) -> None:
+        _say(f"{exchange:5} {time.monotonic() - start:4.0f} s  {text}")
+
+    happens, hours, attempts = (SHORT, HOURS, 20) if short else (WHOLE, hours, ATTEMPTS)
+    with deployed(emulators, folder, exchange, seed, attempts) as made:
+        day = Day(made, hours, happens, say, Random(seed))
         day.run()
         seconds = time.monotonic() - start
-        return Played(day, judged(day), list(figures(day, seconds)))
+        wrong = judged(day)
+        return Played(exchange, [*figures(day, seconds), f"wrong: {len(wrong)}", *wrong], not wrong)
 
 
 def main() -> int:
     chosen = _chosen()
-    happens, hours = (SHORT, SHORT_HOURS) if chosen.short else (WHOLE, chosen.hours)
-    wrong: list[str] = []
+    exchanges: list[Exchange] = [chosen.exchange] if chosen.exchange else ["paper", "live"]
+    start = time.monotonic()
     try:
         with ExitStack() as stack:
             emulators = Emulators(*(stack.enter_context(one()) for one in (firestore, storage, pubsub)))
             stack.enter_context(
                 redirect_stderr(StringIO())
             )  # the storage emulator tells of each file that is not there
-            for exchange in [chosen.exchange] if chosen.exchange else ["paper", "live"]:
-                folder = stack.enter_context(TemporaryDirectory())
-                _say(f"\n{exchange}: {hours} hours of a deployment")
-                told = played(emulators, Path(folder), exchange, happens, hours, chosen.seed)
-                _say("\n".join(["", *told.figures, f"wrong: {len(told.wrong)}", *told.wrong]))
-                wrong += told.wrong
+            folders = [Path(stack.enter_context(TemporaryDirectory())) for _ in exchanges]
+            with ThreadPoolExecutor(len(exchanges)) as threads:
+                told = list(
+                    threads.map(
+                        lambda folder, exchange: played(
+                            emulators, folder, exchange, chosen.short, chosen.hours, chosen.seed
+                        ),
+                        folders,
+                        exchanges,
+                    )
+                )
     except pytest.skip.Exception as missing:
         _say(str(missing))
         return 2
-    return 1 if wrong else 0
+    for each in told:
+        _say("\n".join(["", f"{each.exchange}:", *each.figures]))
+    _say(f"\n{time.monotonic() - start:.0f} s in all")
+    return 0 if all(each.right for each in told) else 1
 
 
 def figures(day: Day, seconds: float) -> Iterator[str]:
@@ -97,8 +101,8 @@ def figures(day: Day, seconds: float) -> Iterator[str]:
         f"{at.events.twice} came twice and {at.events.late} late; ticks fired twice: {day.twice}"
     )
     yield (
-        f"alerts: {len(at.journal.alerts)} written, {len(at.discord.embeds)} embeds in {len(at.discord.shown)} messages; "
-        f"dead letters: {len(day.dead)}"
+        f"alerts: {len(at.journal.alerts)} written, shown in {len(at.discord.embeds)} embeds of "
+        f"{len(at.discord.shown)} messages; dead letters: {len(day.dead)}"
     )
     if at.live:
         engine = at.ledger.engine
@@ -121,12 +125,6 @@ def _chosen() -> argparse.Namespace:
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-def _clocked() -> Callable[[str], None]:
-    """Says with the seconds that have passed."""
-    start = time.monotonic()
-    return lambda text: _say(f"{time.monotonic() - start:5.0f} s  {text}")
 
 
 if __name__ == "__main__":

@@ -128,9 +128,9 @@ class Topics:
     def __init__(self, host: str, project: str) -> None:
         self._root, self._project = f"http://{host}/v1/projects/{project}", f"projects/{project}"
 
-    def provision(self, endpoint: str) -> None:
-        """As infrastructure does: `incidents` is pushed to `endpoint`; what is refused five times goes to `dead`, where
-        a subscription keeps it."""
+    def provision(self, endpoint: str, attempts: int) -> None:
+        """As infrastructure does: `incidents` is pushed to `endpoint`; what is refused so many times goes to `dead`,
+        where a subscription keeps it."""
         for topic in ("incidents", "dead"):
             self._ask("PUT", f"topics/{topic}")
         self._ask("PUT", "subscriptions/dead", {"topic": f"{self._project}/topics/dead"})
@@ -138,7 +138,7 @@ class Topics:
             "topic": f"{self._project}/topics/incidents",
             "pushConfig": {"pushEndpoint": endpoint},
             "ackDeadlineSeconds": 60,
-            "deadLetterPolicy": {"deadLetterTopic": f"{self._project}/topics/dead", "maxDeliveryAttempts": 5},
+            "deadLetterPolicy": {"deadLetterTopic": f"{self._project}/topics/dead", "maxDeliveryAttempts": attempts},
         }
         self._ask("PUT", "subscriptions/incidents", pushed)
 

@@ -115,8 +115,11 @@ class Deployment:
 
 
 @contextmanager
-def deployed(emulators: Emulators, folder: Path, exchange: Exchange, seed: int = 1) -> Iterator[Deployment]:
-    """Nothing has run in it yet; the price history is there, up to the day's eve."""
+def deployed(
+    emulators: Emulators, folder: Path, exchange: Exchange, seed: int = 1, attempts: int = 20
+) -> Iterator[Deployment]:
+    """Nothing has run in it yet; the price history is there, up to the day's eve. `attempts`: deliveries of an incident
+    until it is a dead letter."""
     project, database = f"p{uuid4().hex[:12]}", f"hourhand-{exchange}"
     models, history = (make_bucket(emulators.storage, f"{project}-{name}") for name in ("models", "history"))
     store = FirestoreState(project, database, emulator_host=emulators.firestore)
@@ -139,7 +142,7 @@ def deployed(emulators: Emulators, folder: Path, exchange: Exchange, seed: int =
         )  # fmt: skip
         for name in FUNCTIONS:
             ingress.instances[name] = Instance(name, stack.enter_context(_surrounded(made, emulators, name)), folder)
-        made.topics.provision(f"http://{stack.enter_context(_front(ingress))}/alert")
+        made.topics.provision(f"http://{stack.enter_context(_front(ingress))}/alert", attempts)
         _history(made.archive)
         store.commit([Write(key, _old_record(key)) for key in made.old])
         yield made

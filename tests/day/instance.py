@@ -114,8 +114,7 @@ class Ingress:
         try:
             with urllib3.PoolManager(retries=False, timeout=DEADLINE_S) as pool:
                 reply = pool.request("POST", address, body=body, headers=dict(headers))
-        except urllib3.exceptions.HTTPError as failure:
-            print("XX", function, failure, self.instances[function].starts, self.instances[function].kills)
+        except urllib3.exceptions.HTTPError:
             return 503, b""
         return reply.status, reply.data
 

@@ -83,8 +83,10 @@ def _ticks(day: Day) -> Wrong:
         outcome = done[0]["outcome"]
         if day.halted(at) != (outcome == "halted"):
             yield f"{at:%H:%M} came to {outcome}, and the switch said {'halt' if day.halted(at) else 'run'}"
-        if day.lost(at) != (done[0]["reason"] == "market_unavailable") and not day.halted(at):
-            yield f"{at:%H:%M} came to {done[0]['reason']}, and prices were {'lost' if day.lost(at) else 'there'}"
+        blind = done[0]["reason"] == "market_unavailable"
+        if (blind and not day.lost(at)) or (day.lost(at) and outcome != "refused" and not day.halted(at)):
+            prices = "lost" if day.lost(at) else "there"
+            yield f"{at:%H:%M} came to {outcome}, {done[0]['reason']}, and prices were {prices}"
 
 
 def _orders(day: Day) -> Wrong:
@@ -144,8 +146,9 @@ def _outbox(day: Day) -> Wrong:
         yield f"incidents that never arrived: {sorted(arrived)}"
     if waiting := day.at.events.waiting():
         yield f"events that were never delivered: {waiting}"
-    if unread := [name_of(letter) for letter in day.at.topics.dead()]:
-        yield f"dead letters that nobody expected: {unread}"
+    letters = [name_of(letter) for letter in day.at.topics.dead()]  # of a busy hour, and told all the same
+    if untold := [name for name in letters if f"monitoring-{name}-open" not in day.at.journal.alerts]:
+        yield f"dead letters that nobody was told of: {untold}"
 
 
 def _shown(day: Day) -> Wrong:
@@ -249,10 +252,20 @@ def _measured(day: Day) -> Wrong:
         answers = sum(heard.function == name and heard.said is not None for heard in day.at.ingress.heard)
         if not answers <= len(lines) <= answers + day.at.ingress.instances[name].kills:
             yield f"{name} gave {answers} answers and {len(lines)} lines of measures"
-        if name == "tick":
-            bars = Counter(entry["bar"] for entry in lines if entry["outcome"] not in (REPEATED, "busy", "superseded"))
-            if set(bars) != {f"{at - HOUR:%Y-%m-%dT%H:%M:%SZ}" for at in day.ticks} or max(bars.values()) > 1:
-                yield f"the measures of the hours are {dict(bars)}"
+    yield from _measured_hours(day)
+
+
+def _measured_hours(day: Day) -> Wrong:
+    """Numbers of an hour come once; those of a tick that died may be told by the guard, which goes on for it."""
+    entries = [entry for line in _lines(day, "tick") if (entry := _entry(line)).get("event") == "tick"]
+    bars = Counter(
+        entry.get("bar") for entry in entries if entry.get("outcome") not in (REPEATED, "busy", "superseded")
+    )
+    missing = {f"{at - HOUR:%Y-%m-%dT%H:%M:%SZ}" for at in day.ticks} - bars.keys()
+    if max(bars.values(), default=0) > 1:
+        yield f"hours that were measured twice: {[bar for bar, count in bars.items() if count > 1]}"
+    if len(missing) > len(day.at.journal.died) or len(bars) + len(missing) > len(day.ticks):
+        yield f"hours without measures: {missing}; measured were {dict(bars)}"
 
 
 def _status(day: Day) -> Wrong:

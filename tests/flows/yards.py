@@ -131,7 +131,7 @@ def neglected(yard: Yard, now: datetime = NOW) -> Yard:
         for version in versions:
             yard.models.put(folder(book, version) + "manifest.json", b"{}")
             yard.models.put(folder(book, version) + "model.npz", version.encode() * 100)
-    for days in range(1, 60):
+    for days in range(1, 13):
         yard.archive.put(f"backups/{now - days * DAY:%Y-%m-%dT%H%M%SZ}.jsonl.gz", b"backup")
     yard.archive.put("backups/by-hand.jsonl.gz", b"mine")
     yard.archive.put("history/bars", b"bars")
@@ -139,12 +139,11 @@ def neglected(yard: Yard, now: datetime = NOW) -> Yard:
 
 
 def leftovers(now: datetime = NOW) -> list[Leftover]:
-    made = [
+    return [
         Leftover(kind, group, f"{kind}-{group}-{age}", now - age * 9 * DAY, 1000, live=age == 0)  # type: ignore[arg-type]
         for kind, group in (("image", "tick"), ("revision", "tick"), ("source", "serve"))
         for age in range(8)
     ]
-    return made
 
 
 # --- looking --------------------------------------------------------------------------------------------------------

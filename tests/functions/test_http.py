@@ -19,6 +19,7 @@ import urllib3
 from functions_framework import create_app
 
 from core.flows.claim import book_key
+from core.flows.measures import FIELDS, LOGGER
 from core.ports import Write
 from tests.cli.command import MAIN, ROOT, Environ, closed, of_files, settings, state, surrounded, with_model
 from tests.road import drawn
@@ -269,6 +270,73 @@ def test_train_publishes_and_a_file_with_text_in_a_number_is_refused_by_name(tmp
     assert "about two" in said(reply)["reason"]
 
 
+def told(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The lines that metrics are made of, since the last call, as the cloud gets them."""
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["logger"] == LOGGER]
+
+
+def test_each_answer_is_one_line_of_the_log_and_a_repeated_one_says_so(
+    client: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = said(client.post("/", json={"at": AT.isoformat()}))
+    (line,) = told(capfd)
+    assert {name: line[name] for name in ("event", "severity", "message")} == {
+        "event": "tick", "severity": "INFO", "message": "tick",
+    }  # fmt: skip
+    assert {name: line[name] for name in ("book", "bar", "outcome", "reason", "action", "mode", "model")} == {
+        name: answer[name] for name in ("book", "bar", "outcome", "reason", "action", "mode", "model")
+    }
+    assert (line["equity"], line["position"]) == (float(answer["equity"]), float(answer["position"]))
+    assert 0 < line["seconds"] < line["limit_s"] == 120
+    assert set(line) <= {*FIELDS["tick"], "severity", "message", "logger", "time"}
+    assert said(client.post("/", json={"at": AT.isoformat()})) == answer
+    (line,) = told(capfd)
+    assert (line["event"], line["book"], line["bar"], line["outcome"]) == ("tick", "btc", answer["bar"], "repeated")
+    assert "equity" not in line
+
+
+def test_a_call_that_was_not_served_is_a_line_too(
+    client: Any, world: Environ, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client.post("/", json={"at": "2099-05-01T13:00:05Z"})
+    (line,) = told(capfd)
+    assert (line["outcome"], line["book"], "bar" in line) == ("bad_request", "", False)
+    state(world).commit([Write(book_key("btc"), {"state": {"holding": "all of it"}})])
+    client.post("/", json={"at": AT.isoformat()})
+    (line,) = told(capfd)
+    assert (line["outcome"], line["book"], "equity" in line) == ("failed", "btc", False)
+    assert "books/btc" in line["reason"]
+
+
+def test_each_of_several_books_has_its_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with function(with_model(of_files(tmp_path, **TWO))) as client:
+        client.post("/", json={"at": AT.isoformat()})
+        first, second = told(capfd)
+        assert [(line["book"], line["event"]) for line in (first, second)] == [("btc", "tick"), ("eth", "tick")]
+        assert "model" in first and "model" not in second
+    with function(of_files(tmp_path, **TWO), "guard") as client:
+        client.post("/", json={"at": AT.isoformat()})
+        assert [(line["book"], line["event"], line["limit_s"]) for line in told(capfd)] == [
+            ("btc", "guard", 120),
+            ("eth", "guard", 120),
+        ]
+
+
+def test_a_function_of_the_whole_deployment_has_one_line(world: Environ, capfd: pytest.CaptureFixture[str]) -> None:
+    with function(world, "status") as client:
+        client.post("/")
+    (line,) = told(capfd)
+    assert (line["event"], line["book"], line["outcome"], "limit_s" in line) == ("status", "", "done", False)
+
+
+def test_settings_that_cannot_be_used_are_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with function(of_files(tmp_path, HOURHAND__POLICY__TRESHOLD="0.1")) as client:
+        client.post("/", json={"at": AT.isoformat()})
+    (line,) = told(capfd)
+    assert (line["event"], line["outcome"]) == ("tick", "failed")
+
+
 LIGHT = """
 import sys
 from functions_framework import create_app
@@ -304,8 +372,9 @@ def test_a_process_of_the_runtime_serves_ticks_and_logs_for_the_cloud(world: Env
     assert reply.status == 200
     assert reply.json()["bar"] == bar_of(AT)
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    (decided,) = [line for line in lines if line["message"] == "decided"]
-    assert (decided["severity"], decided["tick"]["book"]) == ("INFO", "btc")
+    (line,) = [line for line in lines if line["logger"] == LOGGER]
+    assert (line["severity"], line["message"], line["event"], line["book"]) == ("INFO", "tick", "tick", "btc")
+    assert line["explanation"] == reply.json()["explanation"]
 
 
 def _patient_post(port: int, body: dict[str, str]) -> urllib3.BaseHTTPResponse:
