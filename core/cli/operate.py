@@ -20,6 +20,7 @@ from core.domain.orders import Rules
 from core.domain.risk import Policy
 from core.domain.state import Book
 from core.flows import switches
+from core.flows.archive import record as archived
 from core.flows.claim import tick_key
 from core.flows.status import status as status_flow
 from core.ports import Conflict, Document, Missing, Unavailable
@@ -169,10 +170,11 @@ def explain(arguments: Namespace) -> Answer:
 
 
 def _record(app_: App, book: Book, at: datetime | None) -> Document:
-    """The record of the bar that had closed at `at`, or the newest."""
+    """The record of the bar that had closed at `at`, which may be in the archive already; or the newest."""
     if at is not None:
-        key = tick_key(book.id, bar_before(at, book.timeframe))
-        found = app_.state.read([key])[key].data
+        bar = bar_before(at, book.timeframe)
+        key = tick_key(book.id, bar)
+        found = app_.state.read([key])[key].data or archived(app_.archive, book.id, bar)
     else:
         newest = deque(_records(app_, book), maxlen=1)
         found = newest[0] if newest else None

@@ -204,9 +204,11 @@ def _exit_reason(view: View, policy: Policy, th: float) -> str:
 
 
 def _age(view: View) -> int:
-    """Bars that the position has been held, that of its entry included."""
+    """Bars that the position has been held, that of its entry included; 0 when it was opened after this bar."""
     opened = view.holding.opened
-    return 0 if opened is None else round((view.bar - opened).total_seconds() * view.bars_per_year / YEAR) + 1
+    if opened is None:
+        return 0
+    return max(0, round((view.bar - opened).total_seconds() * view.bars_per_year / YEAR) + 1)
 
 
 def _renewed(view: View, policy: Policy, th: float) -> bool:

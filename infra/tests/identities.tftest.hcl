@@ -84,8 +84,8 @@ run "paper" {
     error_message = "Deliveries reach alert only."
   }
   assert {
-    condition = alltrue([for file in fileset(".", "**/*.tf") : !can(regex(
-      "(?m)^[^#]*(allUsers|allAuthenticatedUsers|roles/(editor|owner|viewer)\"|_iam_policy\")", file(file)
+    condition = alltrue([for file in fileset("${local.root}/infra", "**/*.tf") : !can(regex(
+      "(?m)^[^#\\n]*(allUsers|allAuthenticatedUsers|roles/(editor|owner|viewer)\"|_iam_policy\")", file("${local.root}/infra/${file}")
     ))])
     error_message = "No public member, no basic role, and no policy that would replace what others granted."
   }
@@ -100,7 +100,7 @@ run "paper" {
     error_message = "Four secrets, named as the code asks for them."
   }
   assert {
-    condition     = alltrue([for file in fileset(".", "**/*.tf") : !strcontains(file(file), "secret_version")])
+    condition     = alltrue([for file in fileset("${local.root}/infra", "**/*.tf") : !strcontains(file("${local.root}/infra/${file}"), "secret_version")])
     error_message = "Terraform never holds a secret's value: no version of a secret is made or read here."
   }
 }

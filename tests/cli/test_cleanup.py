@@ -11,7 +11,7 @@ from core.adapters.dir_models import DirModels
 from core.flows.archive import records
 from core.flows.sweep import DESK
 from core.ports import Write
-from tests.cli.command import Environ, hourhand, of_files, state
+from tests.cli.command import Environ, closed, hourhand, of_files, state, with_model
 from tests.flows.yards import DAY, hour, stands, state_of, ticked
 
 NOW = datetime.now(UTC)
@@ -50,6 +50,19 @@ def test_it_archives_and_removes_and_the_second_time_there_is_nothing_to_do(envi
     assert (hot(environ), cold(environ)) == (1, 30)
     assert (Path(environ["HOURHAND__MODELS__PATH"]) / first["backup"]).is_file()
     assert "record" not in hourhand(environ, "cleanup", "--json").document["removed"]
+
+
+def test_a_decision_is_explained_from_the_archive_as_it_was_before(tmp_path: Path) -> None:
+    environ = with_model(of_files(tmp_path))
+    at = closed(1000).isoformat()
+    assert hourhand(environ, "tick", "--at", at).code == 0
+    before = hourhand(environ, "explain", "--at", at)
+    state(environ).commit([stands("btc", state_of(hour(NOW)))])
+    assert hourhand(environ, "cleanup", "--json").document["removed"]["record"]["count"] == 1
+    after = hourhand(environ, "explain", "--at", at)
+    assert (hot(environ), cold(environ), before.code, "BTC/USDT" in before.out) == (0, 1, 0, True)
+    assert (after.code, after.out) == (0, before.out)
+    assert hourhand(environ, "explain", "--at", closed(1001).isoformat()).code == 1
 
 
 def test_the_level_is_that_of_the_settings_unless_it_is_given(environ: Environ) -> None:

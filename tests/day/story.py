@@ -101,7 +101,7 @@ class Day:
         if said is None:
             self.tell(f"tick: never done, {self.ticks[self.now]}")
             return
-        self.tell(f"tick: {said['outcome']}. {said.get('explanation') or said['reason']}")
+        self.tell(f"tick: {said['outcome']}. {str(said.get('explanation') or said['reason']).partition(' p(up)')[0]}")
         if self.at.live:
             self.at.ledger.audit(self.now - HOUR)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from decimal import Decimal
 from itertools import permutations
 from typing import Any
@@ -216,6 +217,12 @@ def test_a_position_is_held_for_its_bars_unless_its_stop_is_passed() -> None:
     assert decided(eager(hold_bars=6), **faded).action == "reverse"
     assert decided(eager(hold_bars=7), **faded).action == "hold"
     assert decided(eager(hold_bars=7), **faded | {"price": 37_000.0}).action == "reverse"
+
+
+def test_with_nothing_to_hold_for_a_fill_dated_after_the_bar_is_left_as_any_other() -> None:
+    holding = msgspec.structs.replace(LONG, opened=BAR + timedelta(days=900))
+    assert decided(eager(hold_bars=0), holding=holding, p_up=0.3).action == "reverse"
+    assert decided(eager(hold_bars=1), holding=holding, p_up=0.3).action == "hold"
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,12 @@ def test_monthly_backups_alone_are_kept_for_as_many_periods_as_there_are() -> No
     assert left[:-12] == [f"{year}-12" for year in range(2020, 2026)]
 
 
+def test_a_week_or_a_month_of_another_year_is_another_one() -> None:
+    taken = daily(3 * 366)
+    assert len(kept(taken, Table(backup_days=1, backup_weeks=150, backup_months=0, backup_years=0))) == 150
+    assert len(kept(taken, Table(backup_days=1, backup_weeks=0, backup_months=30, backup_years=0))) == 30
+
+
 def test_days_are_counted_in_utc() -> None:
     tokyo = datetime.fromisoformat("2026-11-02T08:00:00+09:00")  # still the first, in UTC
     assert thinned({"tokyo": tokyo, "utc": NOW.replace(hour=22)}, Table()) == ["utc"]
