@@ -275,11 +275,12 @@ def sizes(place: Cloud, asked: Sequence[Asked]) -> dict[str, Any]:
     others = sum(size for key, size in last.items() if not key.startswith(("ticks/", "outbox/")))
     address = f"http://{place.addresses['storage']}"
     models, history = GcsModels("models", address), GcsModels("history", address)
-    versions = {stored.name.rpartition("/")[0] for stored in models.stored("b000/")}
+    parts = [stored for stored in models.stored("") if "/b000/" in f"/{stored.name}"]
+    versions = {stored.name.rpartition("/")[0] for stored in parts}
     return {
         "record_bytes": round(statistics.mean(ticks)),
         "other_bytes": others,
-        "model_bytes": round(sum(stored.size for stored in models.stored("b000/")) / len(versions)),
+        "model_bytes": round(sum(stored.size for stored in parts) / len(versions)),
         "history_bytes": sum(stored.size for stored in history.stored("")),
         "source_bytes": 2 * _packed(["main.py", "core", "functions", "config"]),
     }

@@ -35,6 +35,8 @@ JOBS: Final = len(CALLS)  # of Cloud Scheduler
 BUSY: Final = ("guard", "alert")  # called so often that their instance is mostly there already
 SECRETS: Final = 4
 CONDITIONS: Final = {"none": 0, "heartbeat": 1, "all": 7}  # of infra/policies.tf, by var.alert_policies
+SERIES: Final = {"none": 0, "heartbeat": 1, "all": 2}  # that they see while all is well: ticks, and dead letters
+POINTS: Final = 2 * 1440 * DAYS / 1e6  # millions of a series in a month: each is looked at every 30 s
 KEPT_IMAGES: Final = 5  # of each function: [cleanup] images
 RECORD_DAYS: Final = 90  # [cleanup] record_days
 SHOWN: Final = ("function", "books", "start", "outcome", "cpu_s", "wall_s", "peak_mib", "reads", "writes", "deletes",
@@ -83,8 +85,9 @@ def row(figures: Mapping[str, Any], function: str, start: str, books: int) -> di
 
 def wait_s(call: Mapping[str, Any], *, cold: bool) -> float:
     assumed = PRICES["assumed"]
-    google = call["google_trips"] + (assumed["token_trips"] * call["google_services"] if cold else 0)
-    return google * assumed["google_trip_s"] + call["outside_trips"] * assumed["outside_trip_s"]
+    google: float = call["google_trips"] + (assumed["token_trips"] * call["google_services"] if cold else 0)
+    waited: float = google * assumed["google_trip_s"] + call["outside_trips"] * assumed["outside_trip_s"]
+    return waited
 
 
 def call_s(figures: Mapping[str, Any], function: str, start: str, books: int) -> float:
@@ -111,10 +114,13 @@ def calls(function: str, books: int) -> dict[str, float]:
 def total(figures: Mapping[str, Any], books: int, name: str, functions: Sequence[str] = tuple(SIZES)) -> float:
     """The sum of a measured figure over a month's calls."""
     return sum(
-        count * row(figures, function, start, books)[name]
-        for function in functions
-        for start, count in calls(function, books).items()
-        if count
+        (
+            count * float(row(figures, function, start, books)[name])
+            for function in functions
+            for start, count in calls(function, books).items()
+            if count
+        ),
+        0.0,
     )
 
 
@@ -232,9 +238,9 @@ def due(lines: Sequence[Line]) -> float:
 
 
 def policies(how: str) -> float:
-    """A month of var.alert_policies by the prices announced for September 2027: a series each, looked at every 30 s."""
-    price, count = PRICES["alerting"], CONDITIONS[how]
-    return float(count * (price["metric_reference"] + 2 * 1440 * DAYS / 1e6 * price["million_points"]))
+    """A month of var.alert_policies by the prices announced for September 2027."""
+    price = PRICES["alerting"]
+    return float(CONDITIONS[how] * price["metric_reference"] + SERIES[how] * POINTS * price["million_points"])
 
 
 def second_region(figures: Mapping[str, Any], books: int) -> float:
@@ -248,7 +254,7 @@ def second_region(figures: Mapping[str, Any], books: int) -> float:
     first = firestore_lines(figures, books)[0]
     read = first._replace(quantity=first.quantity + reads.quantity).due - first.due
     packages = 2 * figures["images"]["serve_packed_mb"] + PRICES["assumed"]["base_image_mb"]
-    return run + read + 2 * PRICES["scheduler"]["job"] + packages / 1000 * PRICES["registry"]["gb"]
+    return float(run + read + 2 * PRICES["scheduler"]["job"] + packages / 1000 * PRICES["registry"]["gb"])
 
 
 def keep(figures: Mapping[str, Any]) -> None:

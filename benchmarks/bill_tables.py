@@ -104,8 +104,9 @@ def policies_table(figures: Figures) -> str:
     price, one = PRICES["alerting"], bill.due(bill.bill(figures, 1))
     rows = []
     for how, count in bill.CONDITIONS.items():
-        announced, series = bill.policies(how), 2 * 1440 * bill.DAYS * count / 1e6
-        earlier = count * price["earlier_condition"] + series * price["earlier_million_series"]
+        points = bill.SERIES[how] * bill.POINTS
+        announced = bill.policies(how)
+        earlier = count * price["earlier_condition"] + points * price["earlier_million_series"]
         rows.append((f"`{how}`", str(count), usd(one), usd(one + announced), usd(one + earlier)))
     heads = (
         "`alert_policies`",

@@ -25,25 +25,11 @@ def _packages(archive: str, folder: Path) -> dict[str, Any]:
     command = ["pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(target), "-r", name]
     subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
     took, size = time.perf_counter() - start, sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    packed = _Counter()
-    with tarfile.open(fileobj=packed, mode="w|gz", compresslevel=6) as layer:
-        layer.add(target, arcname=archive)
+    layer = folder / f"{archive}.tar.gz"
+    with tarfile.open(layer, "w:gz", compresslevel=6) as packed:
+        packed.add(target, arcname=archive)
     return {
         f"{archive}_mb": round(size / 1e6),
-        f"{archive}_packed_mb": round(packed.bytes / 1e6),
+        f"{archive}_packed_mb": round(layer.stat().st_size / 1e6),
         f"{archive}_install_s": round(took),
     }
-
-
-class _Counter:
-    """A file of which only the length is kept."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-    def write(self, data: bytes) -> int:
-        self.bytes += len(data)
-        return len(data)
-
-    def flush(self) -> None:
-        pass

@@ -69,10 +69,12 @@ resource "google_pubsub_subscription_iam_member" "incidents" {
   member       = local.pubsub_agent
 }
 
+# Cloud Monitoring's agent is there once the first channel of this kind is.
 resource "google_pubsub_topic_iam_member" "monitoring" {
-  topic  = google_pubsub_topic.incidents.id
-  role   = "roles/pubsub.publisher"
-  member = local.monitoring_agent
+  topic      = google_pubsub_topic.incidents.id
+  role       = "roles/pubsub.publisher"
+  member     = local.monitoring_agent
+  depends_on = [google_monitoring_notification_channel.incidents]
 }
 
 # Each new document of the outbox. The event has to come from the database's own region.

@@ -5,40 +5,42 @@ locals {
   # timeout_s: tick and guard hold their book for [tick] lease_s and must be gone when it ends, so that never two act.
   # most: instances at a time. tick and guard: one at work, and one that tells whoever else calls "busy"; train, cleanup:
   # one, for they are idempotent and slow; alert: Pub/Sub, Firestore's events and the scheduler may call at once.
-  # ingress: Cloud Scheduler, Pub/Sub and Eventarc of this project count as internal; status is for a person to ask.
+  # Cloud Scheduler, Pub/Sub and Eventarc of this project count as internal. What the smoke test calls (deployers.tf) can be
+  # reached from elsewhere as well, by whoever may invoke it.
   functions = {
     tick = {
-      memory = "512Mi", cpu = "0.333", timeout_s = var.lease_s, most = 2, archive = "serve", ingress = local.internal
+      memory = "512Mi", cpu = "0.333", timeout_s = var.lease_s, most = 2, archive = "serve"
       says   = "One bar, one decision; each hour."
     }
     guard = {
-      memory = "256Mi", cpu = "0.167", timeout_s = var.lease_s, most = 2, archive = "serve", ingress = local.internal
+      memory = "256Mi", cpu = "0.167", timeout_s = var.lease_s, most = 2, archive = "serve"
       says   = "What cannot wait for the next bar; each minute."
     }
     train = {
-      memory = "2Gi", cpu = "1", timeout_s = 1800, most = 1, archive = "train", ingress = local.internal
+      memory = "2Gi", cpu = "1", timeout_s = 1800, most = 1, archive = "train"
       says   = "Trains, judges, and publishes or refuses; each week."
     }
     cleanup = {
-      memory = "512Mi", cpu = "0.333", timeout_s = 900, most = 1, archive = "serve", ingress = local.internal
+      memory = "512Mi", cpu = "0.333", timeout_s = 900, most = 1, archive = "serve"
       says   = "Removes what nobody needs any more; each month."
     }
     alert = {
-      memory = "256Mi", cpu = "0.167", timeout_s = 60, most = 3, archive = "serve", ingress = local.internal
+      memory = "256Mi", cpu = "0.167", timeout_s = 60, most = 3, archive = "serve"
       says   = "Tells a person what waits in the outbox."
     }
     status = {
-      memory = "256Mi", cpu = "0.167", timeout_s = 60, most = 2, archive = "serve", ingress = "ALLOW_ALL"
+      memory = "256Mi", cpu = "0.167", timeout_s = 60, most = 2, archive = "serve"
       says   = "Where every book stands."
     }
   }
-  internal = "ALLOW_INTERNAL_ONLY"
-  trading  = ["tick", "guard"] # what holds a book's lease, may use the venue's keys, and runs in a second region as well
-  regions  = compact([var.region, var.second_region])
+  ingress = { for name in keys(local.functions) : name => contains(local.smoked, name) ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY" }
+  trading = ["tick", "guard"] # what holds a book's lease, may use the venue's keys, and runs in a second region as well
+  regions = compact([var.region, var.second_region])
 
   environment = {
     GOOGLE_CLOUD_PROJECT             = var.project_id
     HOURHAND_CONFIG                  = local.config
+    HOURHAND_RELEASE                 = local.release # not a setting: cleanup tells by it which archives serve
     HOURHAND__ALERTS__CHANNEL        = var.discord ? "discord" : "log"
     HOURHAND__DEPLOYMENT__COMMIT     = local.commit
     HOURHAND__DEPLOYMENT__NAME       = local.name
@@ -59,6 +61,7 @@ locals {
 }
 
 resource "google_cloudfunctions2_function" "this" {
+  #checkov:skip=CKV_GCP_124:only what the smoke test calls can be reached from outside, by whoever has run.invoker on it
   for_each    = local.functions
   name        = "${local.name}-${each.key}"
   location    = var.region
@@ -86,7 +89,7 @@ resource "google_cloudfunctions2_function" "this" {
     min_instance_count               = 0
     max_instance_count               = each.value.most
     max_instance_request_concurrency = 1
-    ingress_settings                 = each.value.ingress
+    ingress_settings                 = local.ingress[each.key]
     all_traffic_on_latest_revision   = true
     direct_vpc_egress                = contains(local.fixed, each.key) ? "VPC_EGRESS_ALL_TRAFFIC" : null
 
@@ -110,6 +113,7 @@ resource "google_cloudfunctions2_function" "this" {
 
 # The same two again, in another region. State, models and secrets stay where they are.
 resource "google_cloudfunctions2_function" "second" {
+  #checkov:skip=CKV_GCP_124:only what the smoke test calls can be reached from outside, by whoever has run.invoker on it
   for_each    = { for name in local.trading : name => local.functions[name] if var.second_region != "" }
   name        = "${local.name}-${each.key}"
   location    = var.second_region
@@ -137,7 +141,7 @@ resource "google_cloudfunctions2_function" "second" {
     min_instance_count               = 0
     max_instance_count               = each.value.most
     max_instance_request_concurrency = 1
-    ingress_settings                 = each.value.ingress
+    ingress_settings                 = local.ingress[each.key]
     all_traffic_on_latest_revision   = true
     direct_vpc_egress                = contains(local.fixed, each.key) ? "VPC_EGRESS_ALL_TRAFFIC" : null
 

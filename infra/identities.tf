@@ -148,6 +148,7 @@ resource "google_project_iam_member" "events" {
 # Grants, and Google's own agents of services that were switched on just now, take a minute until they hold.
 resource "time_sleep" "grants" {
   create_duration = "90s"
+  triggers        = { regions = join(" ", local.regions) }
   depends_on = [
     google_artifact_registry_repository_iam_member.builder,
     google_project_iam_member.builder_logs,

@@ -57,7 +57,7 @@ locals {
   # Bounds are for pictures of the distribution only: means are exact.
   measured = {
     seconds        = { of = "all", unit = "s", by = "event", bounds = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 90, 120, 300, 600, 1800] }
-    equity         = { of = "tick", unit = "1", by = "book", bounds = [0, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8] }
+    equity         = { of = "tick", unit = "1", by = "book", bounds = [0, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000] }
     exposure       = { of = "tick", unit = "1", by = "book", bounds = [0, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3] }
     position       = { of = "tick", unit = "1", by = "book", bounds = [-10, -1, -0.1, -0.01, 0, 0.01, 0.1, 1, 10] }
     model_age_days = { of = "tick", unit = "d", by = "book", bounds = [0, 1, 3, 7, 8, 14, 21, 30, 60] }

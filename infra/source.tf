@@ -12,13 +12,13 @@ locals {
   release = module.source.release
 
   # The commit that brought the release here. Were it the newest one, a commit without a change of code would deploy.
-  commit = var.release == "" ? google_storage_bucket_object.source["serve"].metadata.commit : "release ${var.release}"
+  commit = var.release == "" ? google_storage_bucket_object.source["${local.release}/serve.zip"].metadata.commit : "release ${var.release}"
 }
 
 resource "google_storage_bucket_object" "source" {
-  for_each        = module.source.archives
+  for_each        = { for name, path in module.source.archives : "${local.release}/${name}.zip" => path }
   bucket          = google_storage_bucket.sources.name
-  name            = "${local.release}/${each.key}.zip"
+  name            = each.key
   source          = each.value
   content_type    = "application/zip"
   metadata        = { commit = var.code_version }

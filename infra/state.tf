@@ -2,6 +2,11 @@
 #
 # There is no TTL policy on purpose. No document carries a time after which it may vanish unread: records of ticks are
 # archived before they leave (the function cleanup), and the rest is small and current.
+#
+# `terraform destroy` leaves database, models and history alone (var.keep_history). To take them up again afterwards:
+#   terraform import google_firestore_database.this projects/PROJECT/databases/hourhand-ENVIRONMENT
+#   terraform import google_storage_bucket.models PROJECT-hourhand-ENVIRONMENT-models      (and history likewise)
+# To destroy them too: apply with keep_history = false, then destroy.
 
 resource "google_firestore_database" "this" {
   name                              = local.name
@@ -47,7 +52,10 @@ resource "google_firestore_backup_schedule" "weekly" {
 # Documents are found by their names only. An index on every number of a record would cost storage and time with each
 # write, and a document may have 40,000 entries: a tick that could not be written down could not trade.
 resource "google_firestore_field" "unindexed" {
-  for_each   = toset(["account", "books", "breakers", "challengers", "desk", "guards", "models", "outbox", "paper", "series", "ticks", "windows"])
+  for_each = toset([
+    "account", "books", "breakers", "challengers", "desk", "guards", "models", "outbox", "paper", "series", "switches",
+    "ticks", "windows",
+  ])
   database   = google_firestore_database.this.name
   collection = each.key
   field      = "*"

@@ -159,7 +159,7 @@ def _documents(sweep: Sweep) -> None:
         left = cache.book not in ours and cache.book not in held
         times = [cache.used, last.get(cache.book)] if left else [cache.used]
         if (left or (cache.book in ours and cache.beside)) and unneeded(times, sweep.table, sweep.now):
-            why = f"of no use for {sweep.table.unneeded_days} days" + left * ", and its book is not in the settings"
+            why = f"of no use for {sweep.table.unneeded_days} days{', its book is not in the settings' if left else ''}"
             sweep.remove(Item("document", cache.key, cache.size, why), partial(_drop, sweep.yard.state, cache.key))
 
 

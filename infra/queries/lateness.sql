@@ -1,5 +1,6 @@
 -- How late and how slow are ticks? By day: how long after its close a bar was decided, how long the work took, and how
--- many came near their time-out (80 % of limit_s), were repeated, or found another one at it.
+-- many came near their time-out (80 % of limit_s), were repeated, or found another one at it. Of the guard only those runs
+-- are here that found something.
 WITH lines AS (
   SELECT timestamp, TO_JSON_STRING(jsonPayload) AS line
   FROM run_googleapis_com_stdout

@@ -1,4 +1,5 @@
--- Which source failed, when, and what did it say? By day, series and source: how often, from when to when, the newest reason.
+-- Which source failed, when, and what did it say? By day, series and source: how often, from when
+-- to when, and the newest reason.
 WITH lines AS (
   SELECT timestamp, TO_JSON_STRING(jsonPayload) AS line
   FROM run_googleapis_com_stdout

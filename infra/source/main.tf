@@ -84,3 +84,8 @@ output "archives" {
   description = "Paths of the archives by name: serve, train. Empty for an earlier release."
   value       = { for name, archive in data.archive_file.this : name => archive.output_path }
 }
+
+output "requirements" {
+  description = "requirements.txt of each archive."
+  value       = local.requirements
+}

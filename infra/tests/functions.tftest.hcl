@@ -61,12 +61,13 @@ run "paper" {
   }
   assert {
     condition     = [for name, function in google_cloudfunctions2_function.this : name if function.service_config[0].ingress_settings != "ALLOW_INTERNAL_ONLY"] == ["status"]
-    error_message = "Only status can be reached from outside, and by who may invoke it."
+    error_message = "Only status, which the smoke test calls, can be reached from outside."
   }
   assert {
     condition = alltrue([for function in google_cloudfunctions2_function.this : function.service_config[0].environment_variables == tomap({
       GOOGLE_CLOUD_PROJECT             = "test-project"
       HOURHAND_CONFIG                  = "config/paper.toml"
+      HOURHAND_RELEASE                 = var.release
       HOURHAND__ALERTS__CHANNEL        = "discord"
       HOURHAND__DEPLOYMENT__COMMIT     = "release 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
       HOURHAND__DEPLOYMENT__NAME       = "hourhand-paper"
@@ -101,5 +102,9 @@ run "paper" {
       [for file in fileset("../core", "**") : "core/${file}" if !strcontains(file, "__pycache__")], module.source.files
     )) == 0 && length(module.source.files) > 100
     error_message = "Everything in core/ is packed; a file of a new kind has to be named in source/main.tf."
+  }
+  assert {
+    condition     = !anytrue([for text in module.source.requirements : strcontains(text, "-r ")]) && strcontains(module.source.requirements.train, module.source.requirements.serve)
+    error_message = "A requirements.txt stands alone, and training needs what serving needs."
   }
 }

@@ -29,9 +29,9 @@ run "paper" {
   }
   assert {
     condition = alltrue(flatten([for bucket in [google_storage_bucket.models, google_storage_bucket.history, google_storage_bucket.sources] : [
-      for rule in bucket.lifecycle_rule : one(rule.action).type == "AbortIncompleteMultipartUpload" || (
-        one(rule.action).type == "Delete" && one(rule.condition).with_state == "ARCHIVED" && one(rule.condition).days_since_noncurrent_time >= 30
-      )
+      for rule in bucket.lifecycle_rule :
+      one(rule.condition).with_state == "ARCHIVED" && one(rule.condition).days_since_noncurrent_time >= 30
+      if one(rule.action).type != "AbortIncompleteMultipartUpload"
     ]]))
     error_message = "Lifecycle rules delete what was replaced or removed a month ago, never what is current."
   }

@@ -1,7 +1,9 @@
-# What is watched, told, shown and kept. `terraform test`, without a cloud.
+# What is watched, told, shown and kept. `terraform test`, without a cloud. Each run plans everything, which takes its
+# time: so there are few, and each varies several things that have nothing to do with one another.
 
 mock_provider "google" {
-  source = "./tests/mocks"
+  source          = "./tests/mocks"
+  override_during = plan
 }
 mock_provider "archive" {}
 mock_provider "time" {}
@@ -12,6 +14,7 @@ variables {
 }
 
 run "paper_watches_all" {
+  command = plan
   variables {
     environment = "paper"
   }
@@ -80,14 +83,6 @@ run "paper_watches_all" {
     condition     = strcontains(google_logging_metric.counter["overruns"].filter, "seconds>=96)") && strcontains(google_logging_metric.counter["overruns"].filter, "latency>=\"96s\"")
     error_message = "A tick nears its time-out at 80 % of the lease."
   }
-}
-
-run "dashboard_shows_what_is_measured" {
-  command = plan
-  variables {
-    environment = "paper"
-  }
-
   assert {
     condition     = length(jsondecode(google_monitoring_dashboard.this.dashboard_json).mosaicLayout.tiles) == 15
     error_message = "A tile is missing."
@@ -117,60 +112,6 @@ run "dashboard_shows_what_is_measured" {
     ])) && alltrue([for tile in jsondecode(google_monitoring_dashboard.this.dashboard_json).mosaicLayout.tiles : tile.xPos + tile.width <= 48])
     error_message = "Tiles lie on one another, or beyond the page."
   }
-}
-
-run "live_watches_all_of_its_own" {
-  command = plan
-  variables {
-    environment = "live"
-    real_money  = "I trade real money in test-project"
-  }
-
-  assert {
-    condition     = length(google_monitoring_alert_policy.this) == 7 && alltrue([for policy in google_monitoring_alert_policy.this : strcontains(policy.conditions[0].condition_threshold[0].filter, "hourhand-live") && !strcontains(policy.conditions[0].condition_threshold[0].filter, "hourhand-paper")])
-    error_message = "A policy of live looks elsewhere."
-  }
-  assert {
-    condition     = alltrue([for metric in merge(google_logging_metric.counter, google_logging_metric.measured) : strcontains(metric.filter, "\"hourhand-live-tick\"") && !strcontains(metric.filter, "hourhand-paper")])
-    error_message = "A metric of live counts lines of another environment."
-  }
-  assert {
-    condition     = alltrue([for sink in google_logging_project_sink.bucket : strcontains(sink.filter, "hourhand-live-") && !strcontains(sink.filter, "hourhand-paper")])
-    error_message = "A sink of live takes lines of another environment."
-  }
-}
-
-run "heartbeat_is_the_least" {
-  command = plan
-  variables {
-    environment    = "paper"
-    alert_policies = "heartbeat"
-  }
-
-  assert {
-    condition     = keys(google_monitoring_alert_policy.this) == tolist(["heartbeat"])
-    error_message = "`heartbeat` is one condition."
-  }
-}
-
-run "none_is_none" {
-  command = plan
-  variables {
-    environment    = "paper"
-    alert_policies = "none"
-  }
-
-  assert {
-    condition     = length(google_monitoring_alert_policy.this) == 0 && google_monitoring_notification_channel.email.type == "email"
-    error_message = "`none` makes no policy; the budget still needs the e-mail."
-  }
-}
-
-run "logs_are_kept_as_long_as_said" {
-  variables {
-    environment = "paper"
-  }
-
   assert {
     condition = { for key, bucket in google_logging_project_bucket_config.this : key => bucket.retention_days } == {
       system = var.retention.system_log_days, debug = var.retention.debug_log_days, audit = var.retention.audit_log_days
@@ -199,16 +140,44 @@ run "logs_are_kept_as_long_as_said" {
   }
 }
 
-run "history_goes_when_told" {
+run "live_in_two_regions_with_four_hour_bars_and_nothing_kept" {
   command = plan
   variables {
-    environment  = "paper"
-    keep_history = false
+    environment   = "live"
+    real_money    = "I trade real money in test-project"
+    second_region = "asia-northeast2"
+    tick_schedule = "0 */4 * * *"
+    lease_s       = 300
+    keep_history  = false
     retention = {
       system_log_days = 14, debug_log_days = 3, audit_log_days = 400, backup_days = 30, backup_weeks = 12, images = 5, source_days = 30
     }
   }
 
+  assert {
+    condition     = length(google_monitoring_alert_policy.this) == 7 && alltrue([for policy in google_monitoring_alert_policy.this : strcontains(policy.conditions[0].condition_threshold[0].filter, "hourhand-live") && !strcontains(policy.conditions[0].condition_threshold[0].filter, "hourhand-paper")])
+    error_message = "A policy of live looks elsewhere."
+  }
+  assert {
+    condition     = alltrue([for metric in merge(google_logging_metric.counter, google_logging_metric.measured) : strcontains(metric.filter, "\"hourhand-live-tick\"") && !strcontains(metric.filter, "hourhand-paper")])
+    error_message = "A metric of live counts lines of another environment."
+  }
+  assert {
+    condition     = alltrue([for sink in google_logging_project_sink.bucket : strcontains(sink.filter, "hourhand-live-") && !strcontains(sink.filter, "hourhand-paper")])
+    error_message = "A sink of live takes lines of another environment."
+  }
+  assert {
+    condition     = length(local.services) == 6 && length(distinct(local.services)) == 6
+    error_message = "A function has the same name in both regions, and is named once."
+  }
+  assert {
+    condition     = google_monitoring_alert_policy.this["heartbeat"].conditions[0].condition_threshold[0].aggregations[0].alignment_period == "28800s" && google_monitoring_alert_policy.this["refusals"].conditions[0].condition_threshold[0].aggregations[0].alignment_period == "57600s"
+    error_message = "A book of four-hour bars is silent for four hours each time."
+  }
+  assert {
+    condition     = strcontains(google_logging_metric.counter["overruns"].filter, "latency>=\"240s\"")
+    error_message = "The limit follows the lease."
+  }
   assert {
     condition     = google_bigquery_dataset.logs.deletion_policy == "DELETE" && google_bigquery_dataset.logs.delete_contents_on_destroy && google_logging_project_bucket_config.this["audit"].deletion_policy == "DELETE"
     error_message = "Without keep_history everything goes."
@@ -219,46 +188,33 @@ run "history_goes_when_told" {
   }
 }
 
-run "two_regions_are_one_deployment" {
+run "heartbeat_is_the_least_also_with_daily_bars" {
   command = plan
   variables {
-    environment   = "paper"
-    second_region = "asia-northeast2"
+    environment    = "paper"
+    alert_policies = "heartbeat"
+    tick_schedule  = "0 0 * * *"
   }
 
   assert {
-    condition     = length(local.services) == 6 && length(distinct(local.services)) == 6
-    error_message = "A function has the same name in both regions, and is named once."
-  }
-}
-
-run "four_hour_bars_give_more_time" {
-  command = plan
-  variables {
-    environment   = "paper"
-    tick_schedule = "0 */4 * * *"
-    lease_s       = 300
-  }
-
-  assert {
-    condition     = google_monitoring_alert_policy.this["heartbeat"].conditions[0].condition_threshold[0].aggregations[0].alignment_period == "28800s" && google_monitoring_alert_policy.this["refusals"].conditions[0].condition_threshold[0].aggregations[0].alignment_period == "57600s"
-    error_message = "A book of four-hour bars is silent for four hours each time."
+    condition     = keys(google_monitoring_alert_policy.this) == tolist(["heartbeat"])
+    error_message = "`heartbeat` is one condition."
   }
   assert {
-    condition     = strcontains(google_logging_metric.counter["overruns"].filter, "latency>=\"240s\"")
-    error_message = "The limit follows the lease."
-  }
-}
-
-run "daily_bars_stay_within_what_a_condition_may_see" {
-  command = plan
-  variables {
-    environment   = "paper"
-    tick_schedule = "0 0 * * *"
-  }
-
-  assert {
-    condition     = google_monitoring_alert_policy.this["heartbeat"].conditions[0].condition_threshold[0].aggregations[0].alignment_period == "90000s" && google_monitoring_alert_policy.this["refusals"].conditions[0].condition_threshold[0].aggregations[0].alignment_period == "86400s" && google_monitoring_alert_policy.this["refusals"].conditions[0].condition_threshold[0].threshold_value == 0
+    condition     = google_monitoring_alert_policy.this["heartbeat"].conditions[0].condition_threshold[0].aggregations[0].alignment_period == "90000s" && local.policies.refusals.window_s == 86400 && local.policies.refusals.above == 0
     error_message = "A condition looks back 25 hours at most."
+  }
+}
+
+run "none_is_none" {
+  command = plan
+  variables {
+    environment    = "paper"
+    alert_policies = "none"
+  }
+
+  assert {
+    condition     = length(google_monitoring_alert_policy.this) == 0 && google_monitoring_notification_channel.email.type == "email"
+    error_message = "`none` makes no policy; the budget still needs the e-mail."
   }
 }

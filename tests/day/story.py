@@ -120,8 +120,9 @@ class Day:
             self.tell(f"cleanup, {'dry run' if body else 'for good'}: {heard.outcome}, {(heard.said or {})['reason']}")
 
     def _one_more(self) -> None:
-        """The next hour finds all that it needs, on a new instance; and what still waits is told."""
-        self.at.ingress.instances["tick"].kill()
+        """The next hour finds all that it needs, of a whole day on a new instance; and what still waits is told."""
+        if self.hours == 24:
+            self.at.ingress.instances["tick"].kill()
         self._pass_to(DAY + (self.hours + 1) * HOUR)
         self._due(TICK)
         self._looked_at()

@@ -45,7 +45,7 @@ def put(day: Day, key: str, data: dict[str, Any]) -> Undo:
 
 
 def forgotten(day: Day) -> Undo:
-    embeds = day.at.discord.shown[0]["embeds"]
+    embeds = day.at.discord.shown[-1]["embeds"]
     gone = embeds.pop()
     return lambda: embeds.append(gone)
 

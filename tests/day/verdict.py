@@ -21,7 +21,6 @@ from core.flows import archive
 from core.flows.claim import book_key, state_of
 from core.flows.measures import LOGGER, REPEATED
 from core.flows.serving import folder, pointer_key
-from functions.http import STATUS
 from tests.day.deployment import BOOK, FUNCTIONS
 from tests.day.firestore import Told
 from tests.day.instance import ROOT
@@ -31,6 +30,7 @@ from tests.processes.deployment import book_of
 from tests.processes.places import PLACES
 
 Wrong = Iterator[str]
+STATUS: Final = {"busy": 503, "waiting": 503, "failed": 500}  # every other: 200
 OUTCOMES: Final = {
     "tick": {"traded", "held", "stayed_out", "refused", "halted", "busy", "superseded"},
     "guard": {"done", "busy"},

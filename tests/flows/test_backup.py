@@ -20,13 +20,15 @@ from hypothesis import strategies as st
 
 from core.adapters.dir_models import DirModels
 from core.adapters.firestore_state import FirestoreState
+from core.adapters.gcs_models import GcsModels
 from core.adapters.sqlite_state import SqliteState
 from core.flows.backup import COLLECTIONS, Damaged, backup, backups, made, opened, plain_of, value_of
 from core.flows.guard import guard
 from core.flows.restore import restore
 from core.flows.switches import flip
 from core.flows.tick import tick
-from core.ports import Document, Missing, StateStore, Unavailable, Write
+from core.ports import Document, Missing, ModelStore, StateStore, Unavailable, Write
+from tests.emulators import make_bucket
 from tests.fakes import MemoryModels, MemoryState
 from tests.road import HOUR, road, small_book
 
@@ -137,13 +139,22 @@ def test_a_person_can_read_a_backup() -> None:
     assert (said["outcome"], said["name"], said["documents"], said["collections"]) == ("done", NAME, 1, {"switches": 1})
 
 
-def test_backups_are_listed_oldest_first_and_other_files_are_not(tmp_path: Path) -> None:
-    store = DirModels(tmp_path)
+@pytest.fixture(params=["folder", "bucket"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> ModelStore:
+    if request.param == "folder":
+        return DirModels(tmp_path)
+    host = request.getfixturevalue("storage_emulator")
+    return GcsModels(make_bucket(host, f"b{uuid4().hex[:12]}"), host)
+
+
+def test_backups_are_listed_oldest_first_and_other_files_are_not(files: ModelStore) -> None:
+    store = files
     for at in (NOW, NOW - timedelta(days=400), NOW + timedelta(seconds=1)):
         backup(MemoryState(), store, at)
     store.put("backups/notes.txt", b"x")
     store.put("replaced/2024-05-01T130007Z.jsonl.gz", b"x")
     assert [made(each.name) for each in backups(store)] == [NOW - timedelta(days=400), NOW, NOW + timedelta(seconds=1)]
+    assert all(opened(store, each.name).at == made(each.name) for each in backups(store))
 
 
 # -- which collections there are
@@ -214,6 +225,27 @@ def test_books_are_kept_with_the_record_of_their_last_bar_though_ticks_go_on() -
     bar = kept["books/btc"]["state"]["bar"]
     assert bar == state.bar
     assert kept[f"ticks/btc@{bar:%Y-%m-%dT%H:%MZ}"] == {"bar": bar, "phase": "done"}
+
+
+class Finishing(MemoryState):
+    """A tick that had decided is done right after the records were scanned."""
+
+    def write(self, phase: str) -> None:
+        book = {"state": {"bar": NOW.replace(minute=0, second=0), "phase": phase}}
+        self.commit([Write("books/btc", book), Write("ticks/btc@2024-05-01T13:00Z", {"phase": phase})])
+
+    def scan(self, collection: str, since: str = "", until: str = "\uffff") -> Iterator[tuple[str, Document]]:
+        yield from super().scan(collection, since, until)
+        if collection == "ticks":
+            self.write("done")
+
+
+def test_the_last_record_is_kept_as_it_was_when_its_book_was_read() -> None:
+    state, store = Finishing(), MemoryModels()
+    state.write("decided")
+    backup(state, store, NOW)
+    kept = dict(opened(store, NAME).documents())
+    assert kept["books/btc"]["state"]["phase"] == kept["ticks/btc@2024-05-01T13:00Z"]["phase"] == "done"
 
 
 class Restless(Busy):

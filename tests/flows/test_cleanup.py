@@ -524,7 +524,7 @@ def test_one_whose_lease_another_has_taken_over_stops(yard: Yard) -> None:
             put(yard, Write(DESK, {"owner": "another", "until": yard.clock.now() + LEASE}))
 
     calls.before = robbed
-    said = cleanup(watched(yard, calls), MODERATE)
+    said = cleanup(watched(yard, calls), MODERATE, budget=timedelta(hours=1))
     assert (said["outcome"], told(yard)) == ("busy", {})
     assert (yard.state.read([DESK])[DESK].data or {})["owner"] == "another"
 

@@ -251,9 +251,10 @@ def test_a_book_that_halts_itself_is_told_once(lines: Lines) -> None:
         made.guard()
         made.later()
     assert made.state.trouble
-    assert lines("trouble") == [
-        {"event": "trouble", "book": "btc", "kind": "halted", "reason": made.state.trouble},
-    ]
+    told = [{"event": "trouble", "book": "btc", "kind": "halted", "reason": made.state.trouble}]
+    assert lines("trouble") == told
+    measures.troubled("btc", made.state, measures.known(made.state), over=True)
+    assert lines("trouble") == told, "nor by whoever finds it written down"
 
 
 def test_trouble_that_could_not_be_written_down_is_not_told_yet(lines: Lines) -> None:

@@ -21,7 +21,8 @@ def inline() -> list[tuple[str, str]]:
 
 def listed() -> list[tuple[str, str]]:
     """(check, reason) of the config's `skip-check`: the comment right above it, or above those that it follows."""
-    found, reason, fresh = [], "", False
+    found: list[tuple[str, str]] = []
+    reason, fresh = "", False
     for line in CONFIG.read_text().partition("skip-check:")[2].splitlines():
         if comment := re.fullmatch(r"\s*# (.*)", line):
             reason, fresh = (reason + " " if fresh else "") + comment[1], True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 INFRA: Final = ROOT / "infra"
 MIRROR: Final = ROOT.parent / "shared" / "terraform-mirror" / "offline-terraform"
+PATIENCE_S: Final = 280.0
 
 
 def _missing(what: str) -> NoReturn:
@@ -27,7 +29,23 @@ def _missing(what: str) -> NoReturn:
 
 
 def _run(command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
+    """With all of its children, it ends within PATIENCE_S, whatever happens."""
+    started = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = started.communicate(timeout=PATIENCE_S)
+    except BaseException:  # also when pytest's own patience is at its end: Terraform would go on alone
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+        raise
+    return subprocess.CompletedProcess(command, started.returncode, out, err)
 
 
 @cache

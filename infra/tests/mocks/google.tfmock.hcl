@@ -168,3 +168,32 @@ override_resource {
   }
 }
 
+override_resource {
+  target = google_pubsub_topic.incidents
+  values = {
+    id = "projects/test-project/topics/incidents"
+  }
+}
+
+override_resource {
+  target = google_pubsub_topic.dead
+  values = {
+    id = "projects/test-project/topics/dead"
+  }
+}
+
+override_resource {
+  target = google_artifact_registry_repository.this
+  values = {
+    id   = "projects/test-project/locations/asia-northeast1/repositories/hourhand-paper"
+    name = "hourhand-paper"
+  }
+}
+
+override_resource {
+  target = google_artifact_registry_repository.second[0]
+  values = {
+    id   = "projects/test-project/locations/asia-northeast2/repositories/hourhand-paper"
+    name = "hourhand-paper"
+  }
+}
