@@ -38,6 +38,7 @@ CONDITIONS: Final = {"none": 0, "heartbeat": 1, "all": 7}  # of infra/policies.t
 SERIES: Final = {"none": 0, "heartbeat": 1, "all": 2}  # that they see while all is well: ticks, and dead letters
 POINTS: Final = 2 * 1440 * DAYS / 1e6  # millions of a series in a month: each is looked at every 30 s
 KEPT_IMAGES: Final = 5  # of each function: [cleanup] images
+AT_ONCE: Final = 3  # books that may hold something: [account] positions
 RECORD_DAYS: Final = 90  # [cleanup] record_days
 SHOWN: Final = ("function", "books", "start", "outcome", "cpu_s", "wall_s", "peak_mib", "reads", "writes", "deletes",
                 "written_bytes", "class_a", "class_b", "log_bytes", "google_trips", "outside_trips",
@@ -141,7 +142,7 @@ def run_lines(figures: Mapping[str, Any], books: int, functions: Sequence[str] =
 def in_position(books: int) -> float:
     """Guards' runs of a month, over all books, in which a live book holds something: each asks the venue and writes."""
     share: float = PRICES["assumed"]["in_position"]
-    return CALLS["guard"] * share * books
+    return CALLS["guard"] * min(share * books, AT_ONCE)
 
 
 def firestore_lines(figures: Mapping[str, Any], books: int) -> list[Line]:

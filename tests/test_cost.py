@@ -15,6 +15,7 @@ from benchmarks.bench_cost import main  # noqa: F401 — it must import where th
 from benchmarks.bill import PRICES, Line, billed_s, due
 from benchmarks.bill_tables import TABLES
 from benchmarks.metered import Asked, document_bytes, trips
+from core.settings import load
 
 ROOT: Final = Path(__file__).parents[1]
 DOC: Final = (ROOT / "docs" / "cost.md").read_text()
@@ -158,6 +159,13 @@ def test_secrets_and_conditions_are_those_of_infra() -> None:
     assert set(re.findall(r"(?:VENUE|DISCORD)_\w+", terraform("secrets.tf"))) == secrets
     assert len(secrets) == bill.SECRETS
     assert len(re.findall(r"^ {6}title\s+=", terraform("policies.tf"), re.MULTILINE)) == bill.CONDITIONS["all"]
+
+
+def test_limits_are_those_of_the_settings() -> None:
+    settings = load(ROOT / "config" / "paper.toml", {})
+    assert settings.account.positions == bill.AT_ONCE
+    assert (settings.cleanup.record_days, settings.cleanup.images) == (bill.RECORD_DAYS, bill.KEPT_IMAGES)
+    assert settings.cleanup.backup_days + settings.cleanup.backup_weeks == PRICES["assumed"]["backup_copies"]
 
 
 def test_every_function_was_measured_with_each_number_of_books() -> None:

@@ -33,6 +33,7 @@ _NAMED: Final = re.compile(
     rf"""(?i)(?<![\w-])((?:{_NAME})\\?["']?\s*(?:=>|[:=])\s*)"""
     rf"""b?(\[redacted\]|{_QUOTED}|\\"[^"]*\\"|(?:(?:bearer|basic)\s+)?[^\s"'&,;)}}\]]+)"""
 )
+_RISKY: Final = re.compile(r"[\s:=]|ya29\.")  # without one of these, no shape and no name with its value can be there
 _SECRET_NAME: Final = re.compile(rf"(?i)\A(?:{_NAME})\Z")
 _SHAPES: Final = (
     (re.compile(r"(?i)(https?://[\w.-]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/)[^\s\"'<>]+"), rf"\1{HIDDEN}"),
@@ -105,6 +106,8 @@ def clean(text: str) -> str:
     """`text` without the secrets that are known, and without what looks like one."""
     if _known:
         text = _known.sub(HIDDEN, text)
+    if not _RISKY.search(text):
+        return text
     for shape, left in _SHAPES:
         text = shape.sub(left, text)
     return _NAMED.sub(lambda found: found[1] + HIDDEN, text)

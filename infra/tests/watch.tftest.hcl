@@ -5,6 +5,24 @@ mock_provider "google" {
   source          = "./tests/mocks"
   override_during = plan
 }
+override_resource {
+  target          = google_monitoring_notification_channel.email
+  override_during = plan
+  values          = { name = "projects/test-project/notificationChannels/1" }
+}
+
+override_resource {
+  target          = google_monitoring_notification_channel.incidents
+  override_during = plan
+  values          = { name = "projects/test-project/notificationChannels/2" }
+}
+
+override_resource {
+  target          = google_logging_project_sink.bigquery
+  override_during = plan
+  values          = { writer_identity = "serviceAccount:sink@gcp-sa-logging.iam.gserviceaccount.com" }
+}
+
 mock_provider "archive" {}
 mock_provider "time" {}
 
