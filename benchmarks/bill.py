@@ -99,13 +99,13 @@ def call_s(figures: Mapping[str, Any], function: str, start: str, books: int) ->
     return billed_s(cpu, SIZES[function][1], waited, PRICES["run"]["step_s"])
 
 
-def calls(function: str, books: int) -> dict[str, float]:
-    """Calls a month, by how they start."""
+def calls(figures: Mapping[str, Any], function: str, books: int) -> dict[str, float]:
+    """Calls a month, by how they start. `figures` may say that the guard runs every so many minutes: `guard_every`."""
     assumed = PRICES["assumed"]
     if function == "status":
         return {"cold": assumed["status_calls"], "warm": 0.0}
     events = assumed["alerts_a_day"] * DAYS * books if function == "alert" else 0
-    count = CALLS[function] + events
+    count = CALLS[function] / (figures.get("guard_every", 1) if function == "guard" else 1) + events
     if function not in BUSY:
         return {"cold": count, "warm": 0.0}
     cold = min(count, assumed["cold_an_hour"] * 24.0 * DAYS)
@@ -118,7 +118,7 @@ def total(figures: Mapping[str, Any], books: int, name: str, functions: Sequence
         (
             count * float(row(figures, function, start, books)[name])
             for function in functions
-            for start, count in calls(function, books).items()
+            for start, count in calls(figures, function, books).items()
             if count
         ),
         0.0,
@@ -129,7 +129,7 @@ def run_lines(figures: Mapping[str, Any], books: int, functions: Sequence[str] =
     price, cpu, memory, requests = PRICES["run"], 0.0, 0.0, 0.0
     for function in functions:
         gib, share = SIZES[function]
-        for start, count in calls(function, books).items():
+        for start, count in calls(figures, function, books).items():
             seconds = count * call_s(figures, function, start, books) if count else 0.0
             cpu, memory, requests = cpu + seconds * share, memory + seconds * gib, requests + count
     return [
@@ -139,16 +139,16 @@ def run_lines(figures: Mapping[str, Any], books: int, functions: Sequence[str] =
     ]
 
 
-def in_position(books: int) -> float:
+def in_position(figures: Mapping[str, Any], books: int) -> float:
     """Guards' runs of a month, over all books, in which a live book holds something: each asks the venue and writes."""
     share: float = PRICES["assumed"]["in_position"]
-    return CALLS["guard"] * min(share * books, AT_ONCE)
+    return sum(calls(figures, "guard", books).values()) * min(share * books, AT_ONCE)
 
 
 def firestore_lines(figures: Mapping[str, Any], books: int) -> list[Line]:
     price, held = PRICES["firestore"], figures["documents"]
     reads, deletes = total(figures, books, "reads"), total(figures, books, "deletes")
-    writes = total(figures, books, "writes") + in_position(books)
+    writes = total(figures, books, "writes") + in_position(figures, books)
     archived = 24 * DAYS * books  # each record is read and deleted once, when it moves to the archive
     records = 24 * RECORD_DAYS * books * held["record_bytes"]
     stored = (records + books * held["other_bytes"]) / GIB
@@ -191,7 +191,7 @@ def small_lines(figures: Mapping[str, Any], books: int) -> list[Line]:
     """What is there whatever the books do."""
     schedule, secret, registry = PRICES["scheduler"], PRICES["secrets"], PRICES["registry"]
     build, assumed, held = PRICES["build"], PRICES["assumed"], figures["images"]
-    started = sum(calls(function, books)["cold"] for function in ("tick", "guard", "alert"))
+    started = sum(calls(figures, function, books)["cold"] for function in ("tick", "guard", "alert"))
     seconds = (len(SIZES) - 1) * held["serve_install_s"] + held["train_install_s"]
     minutes = assumed["releases"] * (seconds + len(SIZES) * assumed["build_overhead_s"]) / 60
     return [
@@ -208,15 +208,16 @@ def told_lines(figures: Mapping[str, Any], books: int) -> list[Line]:
     """Logs, the metrics made of them, their copy in BigQuery, messages, and what goes out to the internet."""
     logging, query, pubsub = PRICES["logging"], PRICES["bigquery"], PRICES["pubsub"]
     assumed, network = PRICES["assumed"], PRICES["network"]
-    requests = sum(sum(calls(function, books).values()) for function in SIZES)
+    requests = sum(sum(calls(figures, function, books).values()) for function in SIZES)
     logged = total(figures, books, "log_bytes") + requests * assumed["request_log_bytes"]
-    lines = total(figures, books, "log_lines") + requests
+    told = [function for function in SIZES if function != "guard"]  # a guard that finds nothing stays out of BigQuery
+    rows = [total(figures, books, "log_bytes", told), 1024 * total(figures, books, "log_lines", told)]
     points = CALLS["tick"] * books * (4 * assumed["metric_point_bytes"] + 8)
     points += CALLS["tick"] * assumed["metric_point_bytes"] + requests * assumed["metric_point_bytes"]
     events = assumed["alerts_a_day"] * DAYS * books * 2
-    asked = total(figures, books, "outside_requests") + in_position(books) * assumed["position_requests"]
+    asked = total(figures, books, "outside_requests") + in_position(figures, books) * assumed["position_requests"]
     sent = total(figures, books, "outside_bytes") + asked * assumed["outside_overhead_bytes"]
-    inserted = max(logged, 1024 * lines) / GIB
+    inserted = max(rows) / GIB
     return [
         Line("Cloud Logging", "lines of 30 days", logged / GIB, "GiB", logging["gib"], logging["gib_free"]),
         Line("Cloud Monitoring", "metrics made of them", points / 2**20, "MiB", logging["metric_mib"],

@@ -58,6 +58,10 @@ def totals_table(figures: Figures) -> str:
     rows = [
         ("**with the free tiers**", *(f"**{usd(bill.due(bills[books]))}**" for books in COUNTS)),
         ("wanted, at most", *(usd(bill.TARGETS[books]) for books in COUNTS)),
+        (
+            "with the guard every five minutes",
+            *(usd(bill.due(bill.bill({**figures, "guard_every": 5}, books))) for books in COUNTS),
+        ),
         ("without any free tier", *(usd(sum(line.full for line in bills[books])) for books in COUNTS)),
         ("a second region adds", *(usd(bill.second_region(figures, books)) for books in COUNTS)),
     ]

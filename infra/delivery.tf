@@ -3,8 +3,9 @@
 
 locals {
   # Google's own accounts in this project.
-  pubsub_agent     = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
-  monitoring_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
+  agent            = "serviceAccount:service-${data.google_project.this.number}@gcp-sa"
+  pubsub_agent     = "${local.agent}-pubsub.iam.gserviceaccount.com"
+  monitoring_agent = "${local.agent}-monitoring-notification.iam.gserviceaccount.com"
 }
 
 # Cloud Monitoring and the budget write to it.

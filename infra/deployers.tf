@@ -163,6 +163,7 @@ resource "google_iam_workload_identity_pool" "github" {
 
 # The environment of that name in the repository's settings is where GitHub asks for an approval.
 resource "google_iam_workload_identity_pool_provider" "github" {
+  #checkov:skip=CKV_GCP_125:repository, branch and environment are each compared, which says more than `sub` does
   count                              = local.deploys ? 1 : 0
   workload_identity_pool_id          = google_iam_workload_identity_pool.github[0].workload_identity_pool_id
   workload_identity_pool_provider_id = "actions"

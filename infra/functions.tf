@@ -5,8 +5,8 @@ locals {
   # timeout_s: tick and guard hold their book for [tick] lease_s and must be gone when it ends, so that never two act.
   # most: instances at a time. tick and guard: one at work, and one that tells whoever else calls "busy"; train, cleanup:
   # one, for they are idempotent and slow; alert: Pub/Sub, Firestore's events and the scheduler may call at once.
-  # Cloud Scheduler, Pub/Sub and Eventarc of this project count as internal. What the smoke test calls (deployers.tf) can be
-  # reached from elsewhere as well, by whoever may invoke it.
+  # ingress: Cloud Scheduler, Pub/Sub and Eventarc of this project count as internal. What the smoke test calls
+  # (deployers.tf) can be reached from elsewhere as well, by whoever may invoke it.
   functions = {
     tick = {
       memory = "512Mi", cpu = "0.333", timeout_s = var.lease_s, most = 2, archive = "serve"
@@ -33,7 +33,9 @@ locals {
       says   = "Where every book stands."
     }
   }
-  ingress = { for name in keys(local.functions) : name => contains(local.smoked, name) ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY" }
+  ingress = {
+    for name in keys(local.functions) : name => contains(local.smoked, name) ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY"
+  }
   trading = ["tick", "guard"] # what holds a book's lease, may use the venue's keys, and runs in a second region as well
   regions = compact([var.region, var.second_region])
 

@@ -54,8 +54,11 @@ resource "google_project_iam_member" "database" {
   role     = each.value
   member   = google_service_account.function[each.key].member
   condition {
-    title      = "only-${local.name}"
-    expression = "resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/${var.project_id}/databases/${google_firestore_database.this.name}\""
+    title = "only-${local.name}"
+    expression = join(" && ", [
+      "resource.type == \"firestore.googleapis.com/Database\"",
+      "resource.name == \"projects/${var.project_id}/databases/${google_firestore_database.this.name}\"",
+    ])
   }
 }
 
@@ -69,10 +72,12 @@ resource "google_storage_bucket_iam_member" "function" {
 # cleanup removes old images and revisions. Which of them are this deployment's, the code knows by their names: revisions
 # can be granted for the whole project only. What serves cannot be deleted at all.
 resource "google_project_iam_custom_role" "revisions" {
-  role_id     = replace("${local.name}_cleanup", "-", "_")
-  title       = "Hourhand ${var.environment}: removes old revisions"
-  permissions = ["run.revisions.delete", "run.revisions.get", "run.revisions.list", "run.services.get", "run.services.list"]
-  depends_on  = [google_project_service.this]
+  role_id = replace("${local.name}_cleanup", "-", "_")
+  title   = "Hourhand ${var.environment}: removes old revisions"
+  permissions = [
+    "run.revisions.delete", "run.revisions.get", "run.revisions.list", "run.services.get", "run.services.list",
+  ]
+  depends_on = [google_project_service.this]
 }
 
 resource "google_project_iam_member" "revisions" {
@@ -102,8 +107,11 @@ resource "google_project_iam_member" "builder_sources" {
   role    = "roles/storage.objectViewer"
   member  = google_service_account.builder.member
   condition {
-    title      = "only-sources-of-functions"
-    expression = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\") || resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.sources.name}\")"
+    title = "only-sources-of-functions"
+    expression = join(" || ", [
+      for bucket in ["gcf-v2-sources-", google_storage_bucket.sources.name] :
+      "resource.name.startsWith(\"projects/_/buckets/${bucket}\")"
+    ])
   }
 }
 

@@ -1,5 +1,5 @@
-# When a person is told. Each policy has its section in docs/runbooks.md; Google charges for each condition, so each
-# policy has one (docs/watching.md). The budget is told of by billing itself (budget.tf).
+# When a person is told. Each policy has its section in docs/runbooks.md; Google will charge for each condition,
+# so each policy has one (docs/cost.md). The budget is told of by billing itself (budget.tf).
 
 resource "google_monitoring_notification_channel" "email" {
   display_name = "${local.name}: e-mail"
@@ -120,11 +120,15 @@ locals {
       repeat_s = 86400
     }
   }
-  told = { for key, policy in local.policies : key => policy if var.alert_policies == "all" || (var.alert_policies == "heartbeat" && key == "heartbeat") }
+  told_at = {
+    all       = local.policies
+    heartbeat = { heartbeat = local.policies.heartbeat }
+    none      = {}
+  }
 }
 
 resource "google_monitoring_alert_policy" "this" {
-  for_each              = local.told
+  for_each              = local.told_at[var.alert_policies]
   display_name          = "${local.name}: ${each.value.title}"
   combiner              = "OR"
   severity              = each.value.severity

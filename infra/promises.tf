@@ -1,10 +1,13 @@
 # What must be true before anything is planned. Each failure is an error, not a warning.
 
 locals {
-  # What the settings file says, where it says it; else config/default.toml.
-  layers         = join("\n", [for path in [local.config, "config/default.toml"] : try(file("${local.root}/${path}"), "")])
-  mode           = flatten(regexall("(?m)^mode *= *\"(\\w+)\"", local.layers))[0]
-  max_lateness_s = tonumber(flatten(regexall("(?m)^max_lateness_s *= *(\\d+)", local.layers))[0])
+  # What the settings file says, and config/default.toml where it does not. A mode is found however TOML lets it be
+  # written, and live is live if it is written anywhere: better refused once too often.
+  own            = try(file("${local.root}/${local.config}"), "")
+  layers         = "${local.own}\n${file("${local.root}/config/default.toml")}"
+  modes          = flatten(regexall("(?m)^[^#\\n]*\\bmode[\"']?\\s*=\\s*[\"'](\\w+)[\"']", local.own))
+  mode           = contains(local.modes, "live") ? "live" : "paper"
+  max_lateness_s = tonumber(flatten(regexall("(?m)^\\s*max_lateness_s\\s*=\\s*(\\d+)", local.layers))[0])
 
   sentence = "I trade real money in ${var.project_id}"
 }

@@ -13,7 +13,8 @@ locals {
   if tries * (var.lease_s + local.on_the_way_s) + local.backoff_s * (pow(2, tries) - 1) < local.in_time_s]...)
 
   # cleanup: the first Sunday of a month cannot be said in unix-cron, which takes either of two given days. Cloud
-  # Scheduler reads the English-like words of App Engine's cron as well.
+  # Scheduler reads the English-like words of App Engine's cron as well. Should it cease to: "0 2 1-7 * *", which is seven
+  # times a month instead of once, does no harm.
   # https://cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs#Job.FIELDS.schedule
   # alert: what is held back, or could not be told, needs a call once it is due.
   schedules = {

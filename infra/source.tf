@@ -12,7 +12,8 @@ locals {
   release = module.source.release
 
   # The commit that brought the release here. Were it the newest one, a commit without a change of code would deploy.
-  commit = var.release == "" ? google_storage_bucket_object.source["${local.release}/serve.zip"].metadata.commit : "release ${var.release}"
+  brought = var.release == "" ? google_storage_bucket_object.source["${local.release}/serve.zip"].metadata.commit : ""
+  commit  = var.release == "" ? local.brought : "release ${var.release}"
 }
 
 resource "google_storage_bucket_object" "source" {

@@ -2,7 +2,10 @@
 
 locals {
   buckets_kept = var.keep_history ? "ABANDON" : "DELETE"
-  repositories = merge({ this = google_artifact_registry_repository.this }, { for repository in google_artifact_registry_repository.second : "second" => repository })
+  repositories = merge(
+    { this = google_artifact_registry_repository.this },
+    { for repository in google_artifact_registry_repository.second : "second" => repository },
+  )
 }
 
 # Models are named by their digest and never change. They outlive a destroy like the history: the records refer to them.

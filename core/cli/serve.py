@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -41,6 +42,7 @@ def serve(arguments: Namespace) -> Answer:
     from werkzeug.middleware.dispatcher import DispatcherMiddleware
     from werkzeug.serving import make_server
 
+    logging.getLogger("hourhand.metrics").setLevel(logging.WARNING)  # a terminal is told in sentences
     app = opened(arguments)
     if said := app.no_go():
         raise Failed(f"NO-GO, so live does not start ({'; '.join(said)}): see hourhand check")

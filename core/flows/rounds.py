@@ -1,8 +1,9 @@
 """rounds: the guards of several books, one after the other, and what they ask for together.
 
-A store that is paid by the document sends `switches/global` once for some books, in one round trip, and a market that
-several books trade is asked for its minutes once. Books take turns at the venue: what it allows in a second is counted
-by account and address, and each book's line to it keeps only its own count. So a few markets at a time, and no more.
+A store that is paid by the document sends `switches/global` once for some books, in one round trip, and is not asked
+for switches and breakers that most books do not have; a market that several books trade is asked for its minutes once.
+Books take turns at the venue: what it allows in a second is counted by account and address, and each book's line to it
+keeps only its own count. So a few markets at a time, and no more.
 """
 
 from __future__ import annotations
@@ -21,10 +22,19 @@ from core.flows.gather import attempt
 from core.ports import Unavailable, Versioned, World
 
 BOOKS: Final = 8  # whose documents are read together
+FEW: Final = 3  # books whose documents are asked for by name, whether they exist or not
+SPARSE: Final = ("switches", "breakers")  # most books have none
 FRESH: Final = timedelta(seconds=5)  # how old they may be when a book's turn comes
 MARKETS: Final = 4  # that are asked at a time
 MINUTES: Final = timedelta(minutes=15)  # of a market that are looked at: runs may have been missed
 Newest = Bars | Exception | None  # minutes; why they cannot be had; or there are none
+
+
+class Present(NamedTuple):
+    """Which documents of the sparse collections there were, `at` by the real clock; None: nobody asked."""
+
+    at: datetime
+    keys: frozenset[str] | None
 
 
 class Ahead(NamedTuple):
@@ -43,14 +53,17 @@ class Round:
     newest: Mapping[str, Newest]
     at: datetime
     found: Mapping[str, Versioned]
+    present: Present
 
     def ahead(self, book: Book) -> Ahead:
         """For `book`, whose turn it is: its documents are read with those of the next ones, unless they were just now.
         Raises Unavailable."""
         index = next(number for number, (_, other) in enumerate(self.places) if other.id == book.id)
         now = self.places[index][0].clock.now()
+        if now - self.present.at > FRESH:
+            self.present = _present(self.places)
         if book_key(book.id) not in self.found or now - self.at > FRESH:
-            self.at, self.found = now, _read(self.places[index:])
+            self.at, self.found = now, _read(self.places[index:], self.present)
         return Ahead(self.found, self.newest[book.symbol])
 
 
@@ -68,19 +81,34 @@ def begin(places: Sequence[tuple[World, Book]]) -> Round:
     first, _ = places[0]
     markets = {book.symbol: partial(_asked, world) for world, book in places}
     calls, at = list(markets.values()), first.clock.now()
-    found, *newest = first.together([partial(_read, places), *calls[:MARKETS]])
+    present = _present(places)
+    found, *newest = first.together([partial(_read, places, present), *calls[:MARKETS]])
     while len(newest) < len(calls):
         group = newest[-MARKETS:]
         if all(isinstance(answer, Unavailable) for answer in group):  # nor would it answer the others, as slowly
             newest += [group[0]] * (len(calls) - len(newest))
         else:
             newest += first.together(calls[len(newest) : len(newest) + MARKETS])
-    return Round(places, dict(zip(markets, newest, strict=True)), at, found)
+    return Round(places, dict(zip(markets, newest, strict=True)), at, found, present)
 
 
-def _read(places: Sequence[tuple[World, Book]]) -> Mapping[str, Versioned]:
+def _present(places: Sequence[tuple[World, Book]]) -> Present:
+    """One more round trip, where it spares paying for many documents that do not exist."""
+    world, _ = places[0]
+    at = world.clock.now()
+    if len(places) <= FEW:
+        return Present(at, None)
+    found = frozenset(f"{collection}/{name}" for collection in SPARSE for name, _ in world.state.scan(collection))
+    return Present(at, found)
+
+
+def _read(places: Sequence[tuple[World, Book]], present: Present) -> Mapping[str, Versioned]:
+    """What was absent when it was asked for is taken to be so still: who writes it or acts on it finds out."""
     wanted = dict.fromkeys(key for _, book in places[:BOOKS] for key in keys(book))
-    return places[0][0].state.read(list(wanted))
+    known = present.keys
+    absent = [key for key in wanted if known is not None and key.startswith(SPARSE) and key not in known]
+    found = places[0][0].state.read([key for key in wanted if key not in absent])
+    return {**dict.fromkeys(absent, Versioned(None, None)), **found}
 
 
 def _asked(world: World) -> Newest:

@@ -32,6 +32,7 @@ run "paper" {
   assert {
     condition = (
       google_pubsub_subscription.incidents.dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.dead.id
+      && google_pubsub_subscription.incidents.dead_letter_policy[0].max_delivery_attempts == 20
       && google_pubsub_subscription.dead.topic == google_pubsub_topic.dead.id
       && google_pubsub_subscription.dead.message_retention_duration == "2678400s"
       && length(google_pubsub_subscription.dead.push_config) == 0

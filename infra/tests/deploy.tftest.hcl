@@ -171,7 +171,7 @@ run "paper_is_deployed_from_one_branch_with_the_least_that_needs" {
   }
   assert {
     condition = alltrue([
-      keys(google_cloud_run_v2_service_iam_member.deployer) == tolist(["status"]),
+      toset(keys(google_cloud_run_v2_service_iam_member.deployer)) == toset(["status"]),
       google_cloud_run_v2_service_iam_member.deployer["status"].name == "hourhand-paper-status",
       google_cloud_run_v2_service_iam_member.deployer["status"].role == "roles/run.invoker",
       tolist(output.smoke_jobs) == tolist(["projects/test-project/locations/asia-northeast1/jobs/tick"]),

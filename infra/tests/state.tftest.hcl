@@ -59,6 +59,10 @@ run "paper" {
     ]))
     error_message = "The collections are those that the code writes: core/flows/backup.py."
   }
+  assert {
+    condition     = alltrue([for name, value in var.retention : value == tonumber(regex("(?m)^${name} = (\\d+)$", file("../config/default.toml"))[0])])
+    error_message = "What the platform expires by itself agrees with [cleanup] in config/default.toml."
+  }
 }
 
 run "destroyed_on_purpose" {

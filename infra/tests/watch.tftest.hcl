@@ -44,6 +44,10 @@ run "paper_watches_all" {
     error_message = "A policy is missing, or one has come without its section in docs/runbooks.md."
   }
   assert {
+    condition     = toset(keys(local.told_at.all)) == toset(keys(google_monitoring_alert_policy.this)) && toset(keys(local.told_at.heartbeat)) == toset(["heartbeat"]) && length(local.told_at.none) == 0
+    error_message = "`all` is all, `heartbeat` is one, `none` is none."
+  }
+  assert {
     condition     = alltrue([for policy in google_monitoring_alert_policy.this : length(policy.conditions) == 1])
     error_message = "Google charges for each condition: one is enough."
   }
@@ -215,24 +219,11 @@ run "heartbeat_is_the_least_also_with_daily_bars" {
   }
 
   assert {
-    condition     = keys(google_monitoring_alert_policy.this) == tolist(["heartbeat"])
+    condition     = toset(keys(google_monitoring_alert_policy.this)) == toset(["heartbeat"])
     error_message = "`heartbeat` is one condition."
   }
   assert {
     condition     = google_monitoring_alert_policy.this["heartbeat"].conditions[0].condition_threshold[0].aggregations[0].alignment_period == "90000s" && local.policies.refusals.window_s == 86400 && local.policies.refusals.above == 0
     error_message = "A condition looks back 25 hours at most."
-  }
-}
-
-run "none_is_none" {
-  command = plan
-  variables {
-    environment    = "paper"
-    alert_policies = "none"
-  }
-
-  assert {
-    condition     = length(google_monitoring_alert_policy.this) == 0 && google_monitoring_notification_channel.email.type == "email"
-    error_message = "`none` makes no policy; the budget still needs the e-mail."
   }
 }

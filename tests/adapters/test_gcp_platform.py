@@ -65,6 +65,14 @@ def test_an_image_that_a_service_calls_by_its_tag_is_live(google: GooglePlatform
     assert [each.live for each in sorted(of(google, "image"), key=lambda each: each.at)] == [False, False, True]
 
 
+def test_a_newest_revision_that_never_came_up_is_live_beside_the_one_that_serves(google: GooglePlatform) -> None:
+    for index in range(3):
+        google.deploy("tick", f"r{index}", START + index * DAY)
+    (service,) = google.services.values()
+    service["latestReadyRevision"] = service["latestReadyRevision"].replace("00003", "00002")
+    assert [each.live for each in of(google, "revision")] == [False, True, True]
+
+
 def test_regions_are_counted_apart(google: GooglePlatform) -> None:
     for region in REGIONS:
         google.deploy("tick", "aaa", START, region)

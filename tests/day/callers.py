@@ -156,5 +156,6 @@ class Topics:
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = msgspec.json.encode(body or {})
         reply = urllib3.request(method, f"{self._root}/{path}", body=data, headers=JSON)
-        assert reply.status == 200, reply.data
+        # What was done and not answered is sent again by urllib3: what is there already was made a moment ago.
+        assert reply.status == 200 or (method, reply.status) == ("PUT", 409), reply.data
         return msgspec.json.decode(reply.data, type=dict[str, Any])

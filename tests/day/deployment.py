@@ -19,6 +19,7 @@ from core.adapters.files_market import from_parquet, to_parquet
 from core.adapters.firestore_state import FirestoreState
 from core.adapters.gcs_models import GcsModels
 from core.adapters.parquet_history import ParquetHistory
+from core.flows.window import kept
 from core.ports import Document, Write
 from tests.day.callers import LEASE_S, Events, Scheduler, Topics
 from tests.day.firestore import Console, Journal, kind_of
@@ -118,7 +119,7 @@ class Deployment:
 def deployed(
     emulators: Emulators, folder: Path, exchange: Exchange, seed: int = 1, attempts: int = 20
 ) -> Iterator[Deployment]:
-    """Nothing has run in it yet; the price history is there, up to the day's eve. `attempts`: deliveries of an incident
+    """Nothing has run in it today; the prices are there, up to the day's eve. `attempts`: deliveries of an incident
     until it is a dead letter."""
     project, database = f"p{uuid4().hex[:12]}", f"hourhand-{exchange}"
     models, history = (make_bucket(emulators.storage, f"{project}-{name}") for name in ("models", "history"))
@@ -144,7 +145,8 @@ def deployed(
             ingress.instances[name] = Instance(name, stack.enter_context(_surrounded(made, emulators, name)), folder)
         made.topics.provision(f"http://{stack.enter_context(_front(ingress))}/alert", attempts)
         _history(made.archive)
-        store.commit([Write(key, _old_record(key)) for key in made.old])
+        eve = market.bars().between(market.START, DAY)
+        store.commit([kept(book_of(PLACE), eve), *(Write(key, _old_record(key)) for key in made.old)])
         yield made
 
 

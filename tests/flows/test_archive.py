@@ -201,6 +201,26 @@ def test_a_record_that_changes_while_it_is_archived_stays() -> None:
     assert documents(state) == {bar: sealed({"mended": "by hand"})}
 
 
+def test_a_record_that_changes_between_the_last_look_and_the_deletion_stays_and_the_others_go() -> None:
+    bar = tick_key("btc", FIRST)
+
+    class Mended(MemoryState):
+        looks = 0
+
+        def read(self, keys: Any) -> Any:
+            found = super().read(keys)
+            self.looks += 1
+            if self.looks == 1:
+                self.commit([Write(bar, {"mended": "by hand"})])
+            return found
+
+    state, archive = Mended(), MemoryModels()
+    old(state, 3)
+    list(move(state, archive, "btc", until(90)))
+    assert documents(state) == {bar: sealed({"mended": "by hand"})}
+    assert len(archived(archive, "btc")) == 3
+
+
 def test_a_damaged_file_of_the_month_is_told_of_and_stays_and_costs_no_record(caplog: pytest.LogCaptureFixture) -> None:
     state, archive = MemoryState(), MemoryModels()
     before = old(state)

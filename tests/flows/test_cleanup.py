@@ -22,7 +22,7 @@ from core.flows.claim import book_key
 from core.flows.cleanup import TRIES, cleanup
 from core.flows.serving import folder, pointer_key
 from core.flows.sweep import DESK, LEASE, sized
-from core.ports import Document, ModelStore, Stored, Unavailable, Write
+from core.ports import Document, ModelStore, Unavailable, Write
 from tests.emulators import make_bucket
 from tests.fakes import FixedClock, MemoryModels, MemoryState
 from tests.flows.yards import (
@@ -266,19 +266,7 @@ def test_a_cache_that_was_used_of_late_stays_and_one_of_no_known_time_goes_with_
 
 def test_a_model_that_is_promoted_while_it_is_cleaned_stays(yard: Yard) -> None:
     """Listed as an orphan, it becomes the live one before it is removed."""
-
-    class Listing(MemoryModels):
-        def stored(self, prefix: str) -> list[Stored]:
-            return [*yard.models.stored(prefix)]
-
-    calls = Calls()
-    calls.after = lambda number: (
-        put(yard, Write(pointer_key("btc"), {"version": "a", "previous": "c"})) if number == 2 else None
-    )
-    only_models = Yard(yard.state, yard.models, yard.archive, books=yard.books, clock=yard.clock)
-    seen = watched(only_models, calls)
-    seen.state, seen.archive = Promoting(yard), yard.archive
-    said = cleanup(seen, SAFE)
+    said = cleanup(Yard(Promoting(yard), yard.models, yard.archive, books=yard.books, clock=yard.clock), SAFE)
     assert "models/btc/a/" not in names(said, "model")
     assert folder("btc", "a") + "model.npz" in files(yard.models)
 

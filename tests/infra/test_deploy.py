@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +18,9 @@ from threading import Thread
 from typing import Any, Final
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
+
+from core.cli.parser import parser
 
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "infra" / "deploy"
@@ -25,7 +30,7 @@ JOB: Final = "projects/my-hourhand/locations/asia-northeast1/jobs/hourhand-{}"
 # --- what stands in for Google Cloud: gcloud and terraform on the PATH, status on loopback ---------------------------
 
 GCLOUD: Final = """#!{python} -IS
-import json, sys, pathlib
+import json, sys, pathlib, time
 here = pathlib.Path({folder!r})
 words = sys.argv[1:]
 with (here / "gcloud.log").open("a") as log:
@@ -35,9 +40,11 @@ ends = {{"code": job["outcome"]}} if job["outcome"] else {{}}
 if words[:2] == ["auth", "print-identity-token"]:
     print("a-token")
 elif words[:3] == ["scheduler", "jobs", "run"]:
-    job["lastAttemptTime"], job["status"] = "2026-11-21T13:20:00Z", ends
+    job["lastAttemptTime"], job["over"] = "2026-11-21T13:20:00Z", time.time() + job["takes_s"]
 elif words[:3] == ["scheduler", "jobs", "describe"]:
     job["described"] = job.get("described", 0) + 1
+    if "over" in job and time.time() >= job["over"]:
+        job["status"] = ends
     if job["described"] == job.get("calls_itself_at"):
         job["lastAttemptTime"], job["status"] = "2026-11-21T13:21:00Z", ends
     print(json.dumps({{name: job[name] for name in ("state", "attemptDeadline", "lastAttemptTime", "status")}}))
@@ -74,7 +81,7 @@ class Google:
 
     def laid_out(self) -> None:
         job = {"state": "ENABLED", "attemptDeadline": "0s", "lastAttemptTime": "2026-11-21T13:00:05Z", "status": {}}
-        self._write("job.json", json.dumps({**job, "outcome": 0, "builds": "", **self.job}))
+        self._write("job.json", json.dumps({**job, "outcome": 0, "takes_s": 0, "builds": "", **self.job}))
         self._write("outputs.json", json.dumps(self.outputs(), indent=2))
         self._command("gcloud", GCLOUD.format(python=sys.executable, folder=str(self.folder)))
         ends = {"apply": 0, "way_back": 0, **self.terraform}
@@ -208,6 +215,12 @@ def test_a_tick_that_fails_fails_it(google: Google, code: int) -> None:
     google.laid_out()
     run = google.smoke()
     assert (run.returncode, "is called, and fails" in run.stderr) == (1, True)
+
+
+def test_a_tick_that_is_still_running_is_waited_for_before_it_is_believed(google: Google) -> None:
+    google.job = {"outcome": 13, "takes_s": 2.0, "attemptDeadline": "2.5s"}
+    google.laid_out()
+    assert google.smoke().returncode == 1
 
 
 def test_a_tick_that_failed_before_the_deployment_does_not(google: Google) -> None:
@@ -406,7 +419,118 @@ def test_each_step_is_told_what_its_script_reads() -> None:
 
 def test_no_step_and_no_job_is_given_a_secret() -> None:
     assert "availableSecrets" not in BUILD and all("secretEnv" not in one for one in BUILD["steps"])
-    assert "secrets." not in (ROOT / ".github" / "workflows" / "deploy.yml").read_text()
+    assert "${{ secrets" not in (ROOT / ".github" / "workflows" / "deploy.yml").read_text()
     assert TWIN["permissions"] == {}
     for name in ("paper", "live"):
         assert TWIN["jobs"][name]["permissions"] == {"contents": "read", "id-token": "write"}
+
+
+# --- docs/go_live.md ------------------------------------------------------------------------------------------------
+
+GUIDE: Final = (ROOT / "docs" / "go_live.md").read_text()
+INFRA: Final = "\n".join(path.read_text() for path in sorted((ROOT / "infra").glob("*.tf")))
+SHOWN: Final = [line.strip() for line in GUIDE.splitlines() if line.startswith("    ")]
+
+
+def typed(program: str) -> list[list[str]]:
+    """The words after `program` in each command of the guide: whole lines, parts of a pipe, what stands in `ticks`."""
+    told = [*SHOWN, *re.findall(r"`([^`]+)`", GUIDE.replace("\n", " "))]
+    parts = [part.strip() for line in told for part in re.split(r" \| | && ", line)]
+    return [shlex.split(part)[1:] for part in parts if part.split(" ")[0] == program and " " in part]
+
+
+def environments(text: str) -> set[str]:
+    return set(re.findall(r"^variable \"(\w+)\"", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("words", typed("hourhand"), ids=" ".join)
+def test_every_command_of_the_guide_is_one(words: list[str]) -> None:
+    assert parser().parse_args(words).run
+
+
+def test_every_terraform_command_of_the_guide_sets_what_there_is() -> None:
+    known = environments(INFRA)
+    commands = typed("terraform")
+    assert len(commands) > 10
+    for words in commands:
+        assert words[0] == "-chdir=infra" and words[1] in {"init", "plan", "apply", "output", "destroy", "import"}, (
+            words
+        )
+        for one, following in zip(words, [*words[1:], ""], strict=True):
+            if one == "-var":
+                assert following.partition("=")[0] in known, words
+            if one.startswith("-var-file="):
+                assert (ROOT / "infra" / one.partition("=")[2]).is_file(), words
+        if words[1] == "output" and "-raw" in words:
+            assert f'output "{words[-1]}"' in INFRA, words
+        if words[1] == "import":
+            kind, name = words[-2].removesuffix("[0]").split(".")
+            assert f'resource "{kind}" "{name}"' in INFRA, words
+
+
+def test_every_setting_of_the_guide_is_a_variable() -> None:
+    shown = [line.partition("=")[0].strip() for line in SHOWN if re.match(r"\w+ +=", line)]
+    named = re.findall(r"`(\w+) = [^`]+`", GUIDE)
+    assert {"project_id", "alert_email", "billing_account"} <= set(shown)
+    assert set(shown) | set(named) <= environments(INFRA)
+
+
+def test_every_resource_of_the_guide_is_made_by_that_name() -> None:
+    secrets = set(re.findall(r"hourhand-(?:paper|live)-([A-Z_]+)", GUIDE))
+    assert secrets == {"DISCORD_WEBHOOK_URL", "VENUE_API_KEY", "VENUE_API_SECRET", "VENUE_API_PASSWORD"}
+    assert all(f'"{name}"' in (ROOT / "infra" / "secrets.tf").read_text() for name in secrets)
+    schedules = (ROOT / "infra" / "schedules.tf").read_text()
+    for _, name in re.findall(r"jobs run hourhand-(paper|live)-(\w+)", GUIDE):
+        assert re.search(rf"^\s+{name}\s+= \{{", schedules, re.MULTILINE), name
+    for name in re.findall(r"my-hourhand-hourhand-live-(\w+)", GUIDE):
+        assert f'"${{local.unique}}-{name}"' in INFRA, name
+    assert "my-hourhand-hourhand-tfstate" in GUIDE and '"${var.project_id}-hourhand-tfstate"' in INFRA
+
+
+def test_every_environment_variable_of_the_guide_is_a_setting() -> None:
+    defaults = tomllib.loads((ROOT / "config" / "default.toml").read_text())
+    names = re.findall(r"HOURHAND__(\w+?)__(\w+)=", GUIDE)
+    assert len(names) >= 6
+    assert all(key.lower() in defaults[section.lower()] for section, key in names)
+
+
+def test_every_page_and_script_that_the_guide_names_is_there() -> None:
+    pages = re.findall(r"\]\((?!https?:)([\w./]+)\)", GUIDE)
+    assert [page for page in pages if not (ROOT / "docs" / page).is_file()] == []
+    paths = re.findall(r"\b(?:infra|config|tests)/[\w./]+\w", GUIDE)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert set(re.findall(r"`make ([\w-]+)`", GUIDE)) <= MADE
+
+
+def known_to_gcloud() -> dict[str, Any] | None:
+    """The tree of commands and flags that gcloud completes words from; None: it is not here."""
+    found = shutil.which("gcloud")
+    roots = [Path(found).resolve().parents[1]] if found else []
+    path = next((one for root in roots if (one := root / "data" / "cli" / "gcloud_completions.py").is_file()), None)
+    if path is None:
+        return None
+    names: dict[str, Any] = {}
+    exec(path.read_text(), names)
+    tree: dict[str, Any] = names["STATIC_COMPLETION_CLI_TREE"]
+    return tree
+
+
+def test_every_gcloud_command_of_the_guide_and_of_the_scripts_is_one() -> None:
+    tree = known_to_gcloud()
+    if tree is None:
+        pytest.skip("gcloud is not here: https://cloud.google.com/sdk/docs/install")
+    commands = [
+        *typed("gcloud"),
+        ["scheduler", "jobs", "describe", "J", "--format=json"],
+        ["auth", "print-identity-token"],
+    ]
+    commands.append(["auth", "print-identity-token", "--impersonate-service-account=A", "--audiences=B"])
+    commands.append(["builds", "list", "--project=P", "--filter=F", "--format=G"])
+    assert len(commands) > 20
+    for words in commands:
+        node, rest = tree, list(words)
+        while rest and rest[0] in node["commands"]:
+            node = node["commands"][rest.pop(0)]
+        assert not node["commands"], f"{words}: stops at a group"
+        flags = [word.partition("=")[0] for word in rest if word.startswith("--")]
+        assert set(flags) <= {*node["flags"], *tree["flags"]}, words
