@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any, Final
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from core.cli.parser import parser
 
