@@ -27,7 +27,8 @@ FIRESTORE: Final = "platform/cloud-firestore-emulator/cloud-firestore-emulator.j
 PUBSUB: Final = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
 MAIN: Final = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 # 64 MB is enough to start, but old versions of documents are kept: some forty large ones fill it and it falls silent.
-LEAN: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+HEAP_MB: Final = 256
+LEAN: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 # Java outlives a test run that is killed, unless somebody sees the run's end of the pipe close.
 GUARD: Final = 'exec 3<&0; "$@" & java=$!; { cat <&3 > /dev/null; kill -9 $java; } & wait $java'
 PATIENCE_S: Final = 60.0
@@ -35,16 +36,17 @@ STARTS: Final = 3  # on a busy machine somebody else may take the port that was 
 
 
 @contextlib.contextmanager
-def firestore() -> Iterator[str]:
+def firestore(heap_mb: int = HEAP_MB) -> Iterator[str]:
     """'127.0.0.1:port' of a running Firestore emulator. Take a project of your own for each test."""
-    with _emulator("Firestore", "cloud-firestore-emulator", FIRESTORE, lambda jar: ["-cp", jar, MAIN]) as host:
+    heap = f"-Xmx{heap_mb}m"
+    with _emulator("Firestore", "cloud-firestore-emulator", FIRESTORE, lambda jar: [heap, "-cp", jar, MAIN]) as host:
         yield host
 
 
 @contextlib.contextmanager
 def pubsub() -> Iterator[str]:
     """'127.0.0.1:port' of a running Pub/Sub emulator. Take a project of your own for each test."""
-    with _emulator("Pub/Sub", "pubsub-emulator", PUBSUB, lambda jar: ["-jar", jar]) as host:
+    with _emulator("Pub/Sub", "pubsub-emulator", PUBSUB, lambda jar: [f"-Xmx{HEAP_MB}m", "-jar", jar]) as host:
         yield host
 
 

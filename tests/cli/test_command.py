@@ -18,7 +18,8 @@ from tests.road import HOUR
 
 AT = closed(1600).isoformat()
 COMMANDS = ["demo", "download", "train", "tick", "guard", "check", "serve", "status"]
-COMMANDS += ["halt", "reduce", "flatten", "resume", "explain", "replay", "cleanup", "backup", "restore"]
+KEEPING = ["cleanup", "backup", "restore"]  # of the whole deployment, never of one book
+COMMANDS += ["halt", "reduce", "flatten", "resume", "explain", "replay"]
 TWO = {"HOURHAND__BOOKS": '[{id = "btc", symbol = "BTC/USDT"}, {id = "eth", symbol = "BTC/USDT"}]'}
 
 
@@ -27,7 +28,7 @@ def world(tmp_path: Path) -> Environ:
     return with_model(of_files(tmp_path))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *KEEPING])
 def test_every_command_takes_config_and_json_and_wants_a_file_that_exists(tmp_path: Path, command: str) -> None:
     ran = hourhand(settings(tmp_path), command, "--config", tmp_path / "none.toml", "--json")
     assert ran.code == 2
@@ -35,7 +36,7 @@ def test_every_command_takes_config_and_json_and_wants_a_file_that_exists(tmp_pa
     assert ran.document == {"outcome": "failed", "reason": ran.err.removeprefix("hourhand: ").strip()}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *KEEPING])
 def test_every_command_refuses_a_mistyped_key_and_names_the_nearest(tmp_path: Path, command: str) -> None:
     config = tmp_path / "mine.toml"
     config.write_text("[policy]\ntreshold = 0.04\n")

@@ -19,6 +19,7 @@ from io import StringIO
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import pytest
 
@@ -27,6 +28,8 @@ from tests.day.script import ATTEMPTS, HOURS, SHORT, WHOLE
 from tests.day.story import Day
 from tests.day.verdict import judged
 from tests.emulators import firestore, pubsub, storage
+
+STORE_MB = 512  # the emulator keeps every old version of a document, and is silent when it is full
 
 
 @dataclass
@@ -38,16 +41,23 @@ class Played:
     right: bool
 
 
-def played(emulators: Emulators, folder: Path, exchange: Exchange, short: bool, hours: int, seed: int) -> Played:
+class Run(NamedTuple):
+    exchange: Exchange
+    emulators: Emulators
+    folder: Path
+    chosen: argparse.Namespace
+
+
+def played(run: Run) -> Played:
     """Plays a day, tells it, and judges it."""
-    start = time.monotonic()
+    start, exchange, chosen = time.monotonic(), run.exchange, run.chosen
 
     def say(text: str) -> None:
         _say(f"{exchange:5} {time.monotonic() - start:4.0f} s  {text}")
 
-    happens, hours, attempts = (SHORT, HOURS, 20) if short else (WHOLE, hours, ATTEMPTS)
-    with deployed(emulators, folder, exchange, seed, attempts) as made:
-        day = Day(made, hours, happens, say, Random(seed))
+    happens, hours, attempts = (SHORT, HOURS, 20) if chosen.short else (WHOLE, chosen.hours, ATTEMPTS)
+    with deployed(run.emulators, run.folder, exchange, chosen.seed, attempts) as made:
+        day = Day(made, hours, happens, say, Random(chosen.seed))
         day.run()
         seconds = time.monotonic() - start
         wrong = judged(day)
@@ -60,21 +70,16 @@ def main() -> int:
     start = time.monotonic()
     try:
         with ExitStack() as stack:
-            emulators = Emulators(*(stack.enter_context(one()) for one in (firestore, storage, pubsub)))
-            stack.enter_context(
-                redirect_stderr(StringIO())
-            )  # the storage emulator tells of each file that is not there
+            files, topics = (stack.enter_context(one()) for one in (storage, pubsub))
+            stack.enter_context(redirect_stderr(StringIO()))  # where the storage emulator tells of what is not there
+            stores = [stack.enter_context(firestore(STORE_MB)) for _ in exchanges]
             folders = [Path(stack.enter_context(TemporaryDirectory())) for _ in exchanges]
-            with ThreadPoolExecutor(len(exchanges)) as threads:
-                told = list(
-                    threads.map(
-                        lambda folder, exchange: played(
-                            emulators, folder, exchange, chosen.short, chosen.hours, chosen.seed
-                        ),
-                        folders,
-                        exchanges,
-                    )
-                )
+            runs = [
+                Run(exchange, Emulators(store, files, topics), folder, chosen)
+                for exchange, store, folder in zip(exchanges, stores, folders, strict=True)
+            ]
+            with ThreadPoolExecutor(len(runs)) as threads:
+                told = list(threads.map(played, runs))
     except pytest.skip.Exception as missing:
         _say(str(missing))
         return 2

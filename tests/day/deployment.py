@@ -40,6 +40,7 @@ from tests.venues.server import Served, serving
 Exchange = Literal["paper", "live"]
 FUNCTIONS: Final = ("tick", "guard", "train", "cleanup", "alert", "status")
 DAY: Final = datetime(2024, 4, 7, tzinfo=UTC)  # a Sunday, on which a training is due
+PATIENCE_S: Final = 60.0  # with an emulator that has just started, on a busy machine
 REPEAT_S: Final = 4.0  # an hour of [alerts] repeat_hours
 READERS: Final = {  # as infra/identities.tf has it
     "VENUE_API_KEY": ("tick", "guard"),
@@ -123,7 +124,7 @@ def deployed(
     until it is a dead letter."""
     project, database = f"p{uuid4().hex[:12]}", f"hourhand-{exchange}"
     models, history = (make_bucket(emulators.storage, f"{project}-{name}") for name in ("models", "history"))
-    store = FirestoreState(project, database, emulator_host=emulators.firestore)
+    store = FirestoreState(project, database, emulators.firestore, PATIENCE_S)
     with ExitStack() as stack:
         engine, discord = PLACE.engine(DAY), Discord(VenueClock(DAY, real=True))
         elapsed = Elapsed(PLACE.speaker(engine))
