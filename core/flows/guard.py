@@ -206,10 +206,20 @@ def _written(look: Look, overdue_s: int) -> tuple[Look, Findings]:
         return look, findings
     mine = guard_key(book.id)
     versions = look.world.state.commit([Write(mine, plain(findings.memory), look.found[mine].version), *writes])
+    _flips(look, facts, findings)
     after = {**look.found, mine: Versioned(plain(findings.memory), versions[mine])}
     if key in versions:
         after[key] = Versioned(document, versions[key])
     return replace(look, found=after, memory=findings.memory), findings
+
+
+def _flips(look: Look, facts: Facts, findings: Findings) -> None:
+    """Into the audit log. Of the switch that all books share, the first of them tells."""
+    first = look.world.books[0].id if look.world.books else look.book.id
+    for alert in findings.told:
+        if alert.event == "switch" and (alert.book or look.book.id == first):
+            scope = alert.book or "global"
+            measures.flipped(scope, facts.switches[scope])
 
 
 NOTHING: Final[Document] = {"trips": []}

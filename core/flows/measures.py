@@ -19,13 +19,16 @@ import msgspec
 from core.domain.orders import Order
 from core.domain.risk import Policy, regime
 from core.domain.state import BookState
+from core.domain.switch import mode_of
 from core.ports import Document
 
 LOGGER: Final = "hourhand.metrics"
+AUDIT: Final = "hourhand.audit"  # who did what; kept for longer
 REPEATED: Final = "repeated"  # the outcome of a call for a bar that was decided already: each bar counts once
 ANSWERS: Final = ("tick", "guard", "train", "cleanup", "alert", "status")
 
 log = logging.getLogger(LOGGER)
+audit = logging.getLogger(AUDIT)
 
 
 class Measure(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -79,10 +82,21 @@ class Trouble(msgspec.Struct, kw_only=True):
     reason: str
 
 
+class Flip(msgspec.Struct, kw_only=True):
+    """A switch that says something else than before, of one book or `global`; `by`: who flipped it, as it says."""
+
+    event: Literal["switch"] = "switch"
+    book: str
+    mode: str
+    by: str
+    reason: str
+
+
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(ANSWERS, Measure.__struct_fields__),
     "source": SourceFailure.__struct_fields__,
     "trouble": Trouble.__struct_fields__,
+    "switch": Flip.__struct_fields__,
 }
 
 _current: ContextVar[Measure | None] = ContextVar("hourhand_measure", default=None)
@@ -183,6 +197,14 @@ def troubled(book: str, state: BookState, told: frozenset[str], over: bool) -> f
     for order in new:
         _warn(Trouble(book=book, kind="unknown_order", reason=_named(order)), logging.ERROR)
     return frozenset([*told, state.trouble, *(order.intent.id for order in new)])
+
+
+def flipped(scope: str, switch: Any) -> None:
+    """Tells that a switch says something else now; its document as it was found, None: it is gone."""
+    said = switch if isinstance(switch, dict) else {}
+    by, reason = str(said.get("by") or "nobody said"), str(said.get("reason") or "")
+    line = Flip(book=scope, mode=mode_of(switch), by=by, reason=reason)
+    audit.warning(line.event, extra=msgspec.to_builtins(line))
 
 
 def _named(order: Order) -> str:

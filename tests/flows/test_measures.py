@@ -21,7 +21,9 @@ from core.domain.bars import Bars
 from core.domain.orders import Answer, Order
 from core.domain.state import opening
 from core.flows import measures
-from core.flows.measures import FIELDS, LOGGER, REPEATED, Measure
+from core.flows.guard import guard
+from core.flows.measures import AUDIT, FIELDS, LOGGER, REPEATED, Measure
+from core.flows.switches import flip
 from core.ports import Conflict, Document, StateStore, Unavailable, Watch, World, Write
 from tests.domain.model_venue import NOW, holding, order
 from tests.flows.test_guard import MINUTE, Place, minutes, place
@@ -38,13 +40,14 @@ DECISION = ("mode", "action", "price", "p_up", "vix", "vix_regime", "model", "mo
 def lines(caplog: pytest.LogCaptureFixture) -> Lines:
     """The lines of one event so far, as fields; none of them has any that FIELDS does not name."""
     caplog.set_level(logging.INFO, LOGGER)
+    caplog.set_level(logging.INFO, AUDIT)
     plain = vars(logging.makeLogRecord({})).keys() | {"message"}
 
     def told(event: str) -> list[dict[str, Any]]:
         fields = [
             {name: value for name, value in vars(line).items() if name not in plain}
             for line in caplog.records
-            if line.name == LOGGER
+            if line.name in (LOGGER, AUDIT)
         ]
         assert [each for each in fields if set(each) - set(FIELDS[each["event"]])] == []
         return [each for each in fields if each["event"] == event]
@@ -343,3 +346,27 @@ def test_the_guard_measures_where_it_left_the_book() -> None:
 def test_the_names_are_free_for_a_line_of_the_log() -> None:
     taken = vars(logging.makeLogRecord({})).keys() | {"message", "severity", "time", "logger", "exception"}
     assert [name for fields in FIELDS.values() for name in fields if name in taken] == []
+
+
+def test_the_audit_log_holds_each_flip_of_a_switch_once(lines: Lines, caplog: pytest.LogCaptureFixture) -> None:
+    made = place()
+    made.guard()
+    made.flip("reduce")
+    made.guard()
+    made.guard()
+    made.store.commit([Write("switches/btc", None)])
+    made.guard()
+    told = [{"event": "switch", "book": "btc", "mode": "reduce", "by": "ada", "reason": ""}]
+    told.append({"event": "switch", "book": "btc", "mode": "run", "by": "nobody said", "reason": ""})
+    assert lines("switch") == told
+    assert {line.name for line in caplog.records if line.getMessage() == "switch"} == {AUDIT}
+
+
+def test_of_the_switch_that_books_share_the_first_one_tells(lines: Lines) -> None:
+    made = place()
+    flip(made.store, "global", "halt", "ada", "", made.clock.now())
+    other = msgspec.structs.replace(made.book, id="abc")
+    guard(replace(made.world, books=(other, made.book)), made.book, made.clock.now())
+    assert lines("switch") == []
+    guard(replace(made.world, books=(other, made.book)), other, made.clock.now())
+    assert [line["book"] for line in lines("switch")] == ["global"]

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from core.cli.parser import parser
-from core.flows.measures import FIELDS, LOGGER, REPEATED
+from core.flows.measures import AUDIT, FIELDS, LOGGER, REPEATED
 from core.flows.record import OUTCOMES
 
 ROOT: Final = Path(__file__).parents[2]
@@ -18,8 +18,6 @@ INFRA: Final = ROOT / "infra"
 RUNBOOKS: Final = ROOT / "docs" / "runbooks.md"
 WATCHING: Final = ROOT / "docs" / "watching.md"
 QUERIES: Final = sorted((INFRA / "queries").glob("*.sql"))
-AUDIT: Final = "hourhand.audit"
-WRITTEN: Final = {"switch": ("event", "book", "mode", "by", "reason"), **FIELDS}
 OTHERS: Final = {"repeated", "busy", "superseded", "failed"}  # outcomes of a tick that decided nothing
 TABLES: Final = {"run_googleapis_com_stdout", "cloudaudit_googleapis_com_activity"}
 GOOGLES: Final = {
@@ -76,20 +74,20 @@ def test_a_counter_counts_lines_that_are_written_by_labels_that_they_have(name: 
     events = events_in(COUNTERS[name])
     labels = re.findall(r'"(\w+)"', COUNTERS[name].rsplit("labels", 1)[1])
     assert events or name == "overruns"
-    assert events <= set(WRITTEN)
-    assert all(set(labels) <= set(WRITTEN[event]) for event in events)
+    assert events <= set(FIELDS)
+    assert all(set(labels) <= set(FIELDS[event]) for event in events)
 
 
 @pytest.mark.parametrize("name", sorted(MEASURED))
 def test_what_is_measured_is_a_number_that_ticks_write(name: str) -> None:
     by = re.findall(r'by *= "(\w+)"', MEASURED[name])
-    assert {name, *by} <= set(WRITTEN["tick"])
+    assert {name, *by} <= set(FIELDS["tick"])
 
 
 @pytest.mark.parametrize("page", ["metrics.tf", "policies.tf", "logs.tf", "dashboard.tf", "../docs/runbooks.md"])
 def test_every_field_that_is_asked_for_is_written(page: str) -> None:
     asked = set(re.findall(r"jsonPayload\.([a-z_]\w*)", text(page)))
-    assert asked <= {"logger", "message"}.union(*WRITTEN.values())
+    assert asked <= {"logger", "message"}.union(*FIELDS.values())
 
 
 @pytest.mark.parametrize("page", ["metrics.tf", "logs.tf", *(f"queries/{query.name}" for query in QUERIES)])
@@ -97,7 +95,7 @@ def test_every_logger_and_event_that_is_asked_for_exists(page: str) -> None:
     loggers = set(re.findall(r"hourhand\.\w+", text(page)))
     events = events_in(text(page)) | set(re.findall(r"'\$\.event'\) = '(\w+)'", text(page)))
     assert loggers <= {LOGGER, AUDIT}
-    assert events <= set(WRITTEN)
+    assert events <= set(FIELDS)
 
 
 def test_a_tick_counts_as_alive_when_it_decided_whatever_it_decided() -> None:
@@ -184,7 +182,7 @@ def test_a_query_asks_for_fields_and_outcomes_that_are_written(query: Path) -> N
     events = set(re.findall(r"'\$\.event'\) = '(\w+)'", sql)) | set(
         re.findall(r"'(\w+)'", "".join(re.findall(r"'\$\.event'\) IN \((.+)\)", sql)))
     )
-    fields = {"logger"}.union(*(WRITTEN[event] for event in events)) if events else set()
+    fields = {"logger"}.union(*(FIELDS[event] for event in events)) if events else set()
     assert set(re.findall(r"\$\.(\w+)", sql)) <= fields
     outcomes = re.findall(r"outcome'?\)? (?:!?=|IN) \(?((?:'\w+'(?:, )?)+)", sql)
     assert {word for found in outcomes for word in re.findall(r"\w+", found)} <= {*OUTCOMES.values(), *OTHERS}
