@@ -8,13 +8,16 @@
 #   make mutants break the code on purpose, and see the simulation notice
 #   make kills   kill real processes at real requests (KILLS=200), over HTTP and the Firestore emulator
 #   make races   flip the switch while ticks run, on the Firestore emulator (RACES=5000)
+#   make day     a day of the whole deployment on one machine, on Google's emulators, in minutes
+#   make scan    the policy scan of infra/ (checkov, in a folder of its own)
 #   make clean   remove what was installed and made (not var/, where state and models are)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup-train setup-research setup-dev setup-bench demo test lint check bench soak mutants kills races clean
+.PHONY: help setup-train setup-research setup-dev setup-bench demo test lint check bench soak mutants kills races day scan clean
 
 VENV := .venv
+SCAN := .venv-scan
 PY := $(VENV)/bin/python
 ARGS ?=
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
@@ -109,6 +112,20 @@ races: setup-dev
 	$(compiled)
 	@$(PY) -m tests.races --races $(RACES) $(ARGS)
 
+day: setup-dev
+	$(compiled)
+	@$(PY) -m tests.day $(ARGS)
+
+# checkov has pins of its own, so a folder of its own. It exits with 0 when it could not read a file.
+scan:
+	@[ "$$(cat $(SCAN)/done 2>/dev/null)" = "$$(cksum <requirements-scan.txt)" ] || { \
+		echo "Setting up $(SCAN) for checkov, once; some minutes on a slow line ..."; \
+		"$${PYTHON:-python3}" -m venv --clear $(SCAN) \
+		&& $(SCAN)/bin/python -m pip install -q --disable-pip-version-check --no-input -r requirements-scan.txt \
+		&& cksum <requirements-scan.txt >$(SCAN)/done; }
+	@$(SCAN)/bin/checkov --config-file infra/.checkov.yaml >$(SCAN)/report.txt; code=$$?; cat $(SCAN)/report.txt; \
+	if grep -q 'Parsing errors: [1-9]' $(SCAN)/report.txt; then exit 1; fi; exit $$code
+
 clean:
-	rm -rf $(VENV) build ./*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(SCAN) build ./*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find core functions tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 BENCHMARKS = ("features", "forecast", "tick", "guard", "size")
-ASKED = ("walk", "backtest")  # an hour, and other engines installed: `make bench ARGS="walk backtest"`
+ASKED = ("walk", "backtest", "cost")  # an hour, and other engines installed: `make bench ARGS="walk backtest"`
 WANTED = (
     ("cold_cpu_ratio", 0.22, "cold tick, CPU, against the naive way"),
     ("cold_memory_ratio", 0.35, "cold tick, peak memory, against the naive way"),
@@ -28,6 +28,9 @@ WANTED = (
     ("walk_series_worse", 1, "of five series, those with a worse log-loss than the naive way"),
     ("walk_minutes_two_cores", 10.0, "153 windows, minutes on two cores (CPU / 2)"),
     ("backtest_ratio", 1.0, "backtest, whole process, CPU, against the quickest other engine"),
+    ("cost_1", 0.30, "USD a month, one book"),
+    ("cost_10", 1.0, "USD a month, 10 books"),
+    ("cost_100", 10.0, "USD a month, 100 books"),
     ("serving_mb", 300.0, "MB that a serving function installs"),
 )
 

@@ -29,6 +29,7 @@ mock_provider "time" {}
 variables {
   project_id  = "test-project"
   alert_email = "me@example.com"
+  release     = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" # so that nothing is packed
 }
 
 run "paper_watches_all" {

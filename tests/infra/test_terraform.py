@@ -1,7 +1,8 @@
 """infra/ as Terraform itself sees it: its form, its references and types, and the assertions of infra/tests.
 
-The provider comes from where the environment's OFFLINE_TERRAFORM says, or from ../shared/terraform-mirror, or from its
-registry. Where there is no Terraform the tests are skipped, with what to install; under CI=true they fail instead.
+The provider comes from where the environment's OFFLINE_TERRAFORM says, or from shared/terraform-mirror in a folder
+above, or from its registry; where it cannot be had the tests are skipped. They are also skipped where there is no
+Terraform, with what to install; under CI=true they fail then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 INFRA: Final = ROOT / "infra"
-MIRROR: Final = ROOT.parent / "shared" / "terraform-mirror" / "offline-terraform"
+MIRRORS: Final = [above / "shared" / "terraform-mirror" / "offline-terraform" for above in ROOT.parents]
 PATIENCE_S: Final = 280.0
 
 
@@ -64,12 +65,13 @@ def terraform(environ: dict[str, str], *arguments: str) -> subprocess.CompletedP
     """`terraform -chdir=infra ...`, with a provider."""
     if shutil.which("terraform") is None:
         _missing("Terraform is missing: https://developer.hashicorp.com/terraform/install, 1.9 or newer")
-    offline = Path(os.environ.get("OFFLINE_TERRAFORM", str(MIRROR)))
-    if offline.exists():
+    given = os.environ.get("OFFLINE_TERRAFORM")
+    offline = Path(given) if given else next((mirror for mirror in MIRRORS if mirror.exists()), None)
+    if offline:
         return _run([str(offline), f"-chdir={INFRA}", *arguments])
     why = _of_registry(environ["TF_DATA_DIR"])
     if why:
-        _missing(f"the provider cannot be had from the registry ({why}): give a network, or OFFLINE_TERRAFORM")
+        pytest.skip(f"the provider cannot be had from the registry ({why}): give a network, or OFFLINE_TERRAFORM")
     return _run(["terraform", f"-chdir={INFRA}", *arguments], **environ)
 
 
