@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer (with pip and venv) and make. Each target sets up all that it needs, in .venv, once.
 #   make demo    train on a simulated market, trade a month of it through the real function, show what happened
 #   make test    the tests                         (ARGS="-k tick" chooses)
-#   make check   what CI runs: formatting, lint, types, imports, then the tests
+#   make check   what CI runs: formatting, lint, types, imports, the policy scan, then the tests
 #   make setup-research   what `hourhand backtest` and `optimise` need
 #   make bench   the figures
 #   make soak    simulated histories in which everything fails (SOAK_SECONDS=60), on all cores
@@ -89,7 +89,7 @@ lint: setup-dev
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports --no-logo
 
-check: lint
+check: lint scan
 	@$(MAKE) --no-print-directory test
 
 bench: setup-bench
