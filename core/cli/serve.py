@@ -29,7 +29,7 @@ FUNCTIONS = ("tick", "guard", "train", "cleanup", "alert", "status")
 AFTER_CLOSE = timedelta(seconds=5)
 SUNDAY = 6
 TRAINING = 9  # Sunday, hour in UTC: 18:00 in Japan
-CLEANUP = 17  # the day before the month's first Sunday, hour in UTC: Sunday 02:00 in Japan
+CLEANUP = 2  # the month's first Sunday, hour in Japan
 JAPAN = timedelta(hours=9)
 RETRIES = (30, 60, 120)  # seconds after a 503 or 500, like the scheduler in the cloud
 MINUTE = 60
@@ -111,10 +111,13 @@ def _next_training(now: datetime) -> datetime:
 
 
 def _next_cleanup(now: datetime) -> datetime:
-    due = now.astimezone(UTC).replace(hour=CLEANUP, minute=0, second=0, microsecond=0)
-    while due <= now or (due + JAPAN).weekday() != SUNDAY or (due + JAPAN).day > 7:
-        due += timedelta(days=1)
-    return due
+    there = (now + JAPAN).replace(hour=CLEANUP, minute=0, second=0, microsecond=0)
+    for month in (there.replace(day=1), there.replace(day=1) + timedelta(days=31)):
+        first = month.replace(day=1)
+        due = first + timedelta(days=(SUNDAY - first.weekday()) % 7) - JAPAN
+        if due > now:
+            return due
+    raise AssertionError("unreachable: the next month has a Sunday")
 
 
 def _call(url: str, book: str, due: datetime) -> None:

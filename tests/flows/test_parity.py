@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 
 from core.adapters.sqlite_state import SqliteState
 from core.domain.backtest import Result, backtest
@@ -75,8 +76,9 @@ def late_and_repeated(made: Road, seed: int) -> Iterator[tuple[int, float]]:
             yield index - 1, 7000.0 - 3600.0
 
 
-def test_three_thousand_real_ticks_late_and_repeated_give_the_backtest(tmp_path: Path) -> None:
-    made = real_road(SqliteState(tmp_path / "state.db"))
+@pytest.mark.parametrize("count", [800, pytest.param(BARS, marks=pytest.mark.soak)])
+def test_real_ticks_late_and_repeated_give_the_backtest(tmp_path: Path, count: int) -> None:
+    made = real_road(SqliteState(tmp_path / "state.db"), count=count)
     for index, late in late_and_repeated(made, seed=1):
         tick(made.world, made.book, made.at(index, late))
     same(made, folded(made))
