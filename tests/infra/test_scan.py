@@ -52,5 +52,6 @@ def test_every_exception_is_of_a_check_that_the_installed_scan_has() -> None:
     found = sorted((ROOT / ".venv-scan").glob("lib/python*/site-packages/checkov/terraform/checks"))
     if not found:
         pytest.skip("the scan is not installed: `make scan` installs it")
-    text = "\n".join(path.read_text() for path in found[0].rglob("*") if path.suffix in (".py", ".yaml", ".yml", ".json"))
+    written = [path for path in found[0].rglob("*") if path.suffix in (".py", ".yaml", ".yml", ".json")]
+    text = "\n".join(path.read_text() for path in written)
     assert {check for check, _ in listed() + inline()} - set(ID.findall(text)) == set()
