@@ -14,6 +14,7 @@ from msgspec import Struct
 
 Level = Literal["safe", "moderate"]
 LAST_BARS: Final = 168  # of a book, whose records stay however old they are: the watch for drift looks at as many
+UNDO: Final = timedelta(days=2)  # before the newest backup: a person may have taken them for what he was about to do
 ROLLBACK: Final = 2  # newest of what is deployed: what serves, and what one would go back to
 
 
@@ -126,7 +127,8 @@ def orphans(
 
 def thinned(taken: Mapping[str, datetime], table: Table) -> list[str]:
     """Of backups by name, those that may go, oldest first: grandfather, father, son. The newest of each of the last so
-    many days, weeks (ISO 8601), months and years, all in UTC, stay; only those that have one are counted."""
+    many days, weeks (ISO 8601), months and years, all in UTC, stay; only those that have one are counted. So do all of
+    the two days before the newest."""
     dated = sorted(((at.astimezone(UTC), name) for name, at in taken.items()), reverse=True)
     periods: list[tuple[int, Callable[[datetime], Hashable]]] = [
         (max(table.backup_days, 1), lambda at: at.date()),
@@ -134,7 +136,7 @@ def thinned(taken: Mapping[str, datetime], table: Table) -> list[str]:
         (table.backup_months, lambda at: (at.year, at.month)),
         (table.backup_years, lambda at: at.year),
     ]
-    kept: set[str] = set()
+    kept = {name for at, name in dated if dated[0][0] - at <= UNDO}
     for count, period in periods:
         newest: dict[Hashable, str] = {}
         for at, name in dated:
