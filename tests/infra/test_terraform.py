@@ -64,7 +64,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def terraform(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """`terraform -chdir=infra ...`, with a provider."""
     if shutil.which("terraform") is None:
-        _missing("Terraform is missing: https://developer.hashicorp.com/terraform/install, 1.9 or newer")
+        _missing("Terraform is missing: https://developer.hashicorp.com/terraform/install, 1.11 or newer")
     given = os.environ.get("OFFLINE_TERRAFORM")
     offline = Path(given) if given else next((mirror for mirror in MIRRORS if mirror.exists()), None)
     if offline:
@@ -81,7 +81,7 @@ def said(ran: subprocess.CompletedProcess[str]) -> str:
 
 def test_every_file_has_terraforms_own_form() -> None:
     if shutil.which("terraform") is None:
-        _missing("Terraform is missing: https://developer.hashicorp.com/terraform/install, 1.9 or newer")
+        _missing("Terraform is missing: https://developer.hashicorp.com/terraform/install, 1.11 or newer")
     ran = _run(["terraform", "fmt", "-check", "-diff", "-recursive", str(INFRA)])
     assert ran.returncode == 0, said(ran)
 
