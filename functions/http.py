@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from core.flows import measures
 from core.flows.gather import attempt
 from core.ports import Conflict, Document, Missing, Unavailable
 from core.settings import SettingsError
-from core.wiring import App, BadTime, app_of_function
+from core.wiring import SKEW, App, BadTime, app_of_function
 
 if TYPE_CHECKING:
     from flask import Request
@@ -31,6 +31,7 @@ STATUS = {"busy": 503, "waiting": 503, "failed": 500, "bad_request": 400, "not_a
 SEVERITY = ("failed", "busy")  # of several books' answers, the first of these that occurs is the answer's
 EXAMPLE = 'give {"book": "btc-jpy-1h", "at": "2024-05-01T13:00:05Z"}, or nothing'
 HEADERS = {"Content-Type": "application/json"}
+NEXT = timedelta(days=32)  # within which the next run of any schedule lies
 Flow = Callable[[App, str, datetime], Document]  # of one book
 CUT_OFF = ("tick", "guard")  # functions whose time-out is the lease's length
 ENCODER = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
@@ -126,7 +127,7 @@ def _answered(request: Request, run: Callable[[App, Request], Document]) -> Docu
 def _run(name: str, begin: Callable[[App, Sequence[str]], Flow], app_: App, request: Request) -> Document:
     body = _body(request)
     try:
-        at = app_.time(body.at or _scheduled(request.headers))
+        at = app_.time(body.at or _scheduled(request.headers, app_.clock.now()))
     except BadTime as failure:
         raise BadRequest(str(failure)) from None
     books = [book.id for book in app_.books]
@@ -193,8 +194,9 @@ def _body(request: Request) -> Body:
     return body
 
 
-def _scheduled(headers: Headers) -> datetime | None:
-    """The time that Cloud Scheduler meant: the same in every retry of a run."""
+def _scheduled(headers: Headers, now: datetime) -> datetime | None:
+    """The time that Cloud Scheduler meant: the same in every retry of a run. A person's run out of turn may carry the
+    time of the next one, and means now: None."""
     text = headers.get("X-CloudScheduler-ScheduleTime")
     if not text:
         return None
@@ -202,4 +204,5 @@ def _scheduled(headers: Headers) -> datetime | None:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise BadRequest(f"the header X-CloudScheduler-ScheduleTime is no ISO 8601 time: {text[:40]!r}") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    aware = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    return None if now + SKEW < aware <= now + NEXT else aware

@@ -121,6 +121,13 @@ def test_a_header_that_is_no_time_is_a_bad_request(client: Any, time: str) -> No
     assert time in said(reply)["reason"]
 
 
+@pytest.mark.parametrize("ahead", [timedelta(minutes=40), timedelta(days=7)])
+def test_a_persons_run_with_the_time_of_the_next_one_is_for_now(client: Any, ahead: timedelta) -> None:
+    now = datetime.now(UTC)
+    document = said(client.post("/", headers={HEADER: (now + ahead).isoformat()}))
+    assert document["bar"] in (bar_of(now), bar_of(datetime.now(UTC)))
+
+
 def test_after_a_time_ahead_of_now_the_book_still_goes_on(client: Any) -> None:
     client.post("/", json={"at": "2099-05-01T13:00:05Z"})
     assert said(client.post("/", json={"at": AT.isoformat()}))["outcome"] in ("traded", "stayed_out")
