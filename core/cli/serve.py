@@ -42,7 +42,6 @@ def serve(arguments: Namespace) -> Answer:
     from werkzeug.middleware.dispatcher import DispatcherMiddleware
     from werkzeug.serving import make_server
 
-    logging.getLogger("hourhand.metrics").setLevel(logging.WARNING)  # a terminal is told in sentences
     app = opened(arguments)
     if said := app.no_go():
         raise Failed(f"NO-GO, so live does not start ({'; '.join(said)}): see hourhand check")
@@ -58,6 +57,7 @@ def serve(arguments: Namespace) -> Answer:
     url = f"http://{host}:{server.port}"
     print(f"serving {', '.join(url + path for path in served)}; stop with Ctrl-C", file=sys.stderr, flush=True)
     threading.Thread(target=_schedule, args=(app, url), daemon=True).start()
+    logging.getLogger("hourhand.metrics").setLevel(logging.WARNING)  # a terminal is told in sentences
     with redirect_stdout(sys.stderr):  # where the functions log: stdout is for the command's own answer
         server.serve_forever()
     return {"outcome": "done"}, ""
