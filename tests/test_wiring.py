@@ -55,6 +55,17 @@ def test_the_settings_choose_where_things_are_kept_and_whom_to_ask_for_the_vix(t
     assert [type(source).__name__ for _, source in here.vix] == ["CboeVix", "YfinanceVix", "FileVix", "SimulatedVix"]
 
 
+def test_history_and_backups_are_kept_where_the_trading_function_may_not_write(tmp_path: Path) -> None:
+    cloud = {"HOURHAND__MODELS__BACKEND": "gcs", "HOURHAND__MODELS__BUCKET": "models", "STORAGE_EMULATOR_HOST": "x:1"}
+    apart = wired(tmp_path, **cloud, HOURHAND__MODELS__HISTORY_BUCKET="history")
+    together, here = wired(tmp_path, **cloud), wired(tmp_path)
+    assert type(apart.archive).__name__ == "GcsModels"
+    assert apart.archive is not apart.models
+    assert together.archive is together.models
+    assert here.archive is here.models
+    assert (here.platform, together.platform) == (None, None)
+
+
 def test_a_books_ports_are_made_once_and_books_share_their_state(tmp_path: Path) -> None:
     made = wired(tmp_path, HOURHAND__BOOKS='[{id = "a", symbol = "BTC/JPY"}, {id = "b", symbol = "ETH/JPY"}]')
     assert made.world("a") is made.world("a")

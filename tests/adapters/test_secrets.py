@@ -45,6 +45,15 @@ def test_secret_manager_is_asked_for_the_newest_version() -> None:
     assert server.asked[0].path == "/v1/projects/p/secrets/VENUE_API_KEY/versions/latest:access"
 
 
+def test_two_deployments_in_one_project_have_secrets_of_their_own() -> None:
+    with scripted(payload(VALUE.encode()), Answer(404, {})) as server:
+        secrets = GcpSecrets("p", server.host, prefix="hourhand-live-")
+        assert secrets.get("VENUE_API_KEY") == VALUE
+        with pytest.raises(Missing, match="gcloud secrets versions add hourhand-live-VENUE_API_KEY"):
+            secrets.get("VENUE_API_KEY")
+    assert server.asked[0].path == "/v1/projects/p/secrets/hourhand-live-VENUE_API_KEY/versions/latest:access"
+
+
 def test_a_line_end_behind_a_secret_is_not_part_of_it() -> None:
     with scripted(payload(f"{VALUE}\r\n".encode())) as server:
         assert GcpSecrets("p", server.host).get("N") == VALUE
