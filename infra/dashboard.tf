@@ -86,10 +86,10 @@ locals {
   notes = {
     title   = "What this shows"
     content = <<-TEXT
-      **${local.name}**, hour by hour; times are those of your browser. What to do about it: [runbooks](${var.docs_url}/runbooks.md).
-      Questions in SQL and where log lines are: [watching](${var.docs_url}/watching.md).
+      **${local.name}**, hour by hour; times are those of your browser. What to do about it: [runbooks](${local.docs}/runbooks.md).
+      Questions in SQL and where log lines are: [watching](${local.docs}/watching.md).
       **Cost**: Monitoring sees time and requests, not money. The bill itself is in Billing, *Reports*, filtered by the labels
-      app=hourhand and environment=${var.environment}; what to expect: [cost](${var.docs_url}/cost.md).
+      app=hourhand and environment=${var.environment}; what to expect: [cost](${local.docs}/cost.md).
     TEXT
   }
 

@@ -7,6 +7,10 @@ locals {
   config = var.config == "" ? "config/${var.environment}.toml" : var.config
   labels = { app = "hourhand", environment = var.environment }
 
+  # Where docs/ is read: an address, or the path in the repository when nobody said where that is.
+  in_github = "https://github.com/${var.github_repository}/blob/${var.github_branch}/docs"
+  docs      = var.docs_url != "" ? var.docs_url : var.github_repository != "" ? local.in_github : "docs"
+
   # of resources that are unique over all of Google Cloud
   unique = "${var.project_id}-${local.name}"
 }

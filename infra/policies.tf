@@ -168,9 +168,12 @@ resource "google_monitoring_alert_policy" "this" {
     mime_type = "text/markdown"
     subject   = "${local.name}: ${each.value.title}"
     content   = "${each.value.means}\n\nWhat to do: ${local.runbook[each.key]}"
-    links {
-      display_name = "Runbook"
-      url          = local.runbook[each.key]
+    dynamic "links" {
+      for_each = startswith(local.docs, "https://") ? [local.runbook[each.key]] : []
+      content {
+        display_name = "Runbook"
+        url          = links.value
+      }
     }
   }
   depends_on = [google_logging_metric.counter]
@@ -178,5 +181,5 @@ resource "google_monitoring_alert_policy" "this" {
 
 locals {
   channels = [google_monitoring_notification_channel.email.name, google_monitoring_notification_channel.incidents.name]
-  runbook  = { for key, policy in local.policies : key => "${var.docs_url}/runbooks.md#${lower(replace(policy.title, " ", "-"))}" }
+  runbook  = { for key, policy in local.policies : key => "${local.docs}/runbooks.md#${lower(replace(policy.title, " ", "-"))}" }
 }

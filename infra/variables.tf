@@ -152,9 +152,9 @@ variable "alert_policies" {
 }
 
 variable "docs_url" {
-  description = "Where docs/ is read, for the links in alerts."
+  description = "Where docs/ is read, for the links in alerts. Empty: in github_repository, and without one the path alone."
   type        = string
-  default     = "https://github.com/hourhand/hourhand/blob/main/docs"
+  default     = ""
 }
 
 variable "retention" {

@@ -29,6 +29,7 @@ mock_provider "time" {}
 variables {
   project_id  = "test-project"
   alert_email = "me@example.com"
+  docs_url    = "https://docs.example.com/hourhand"
   release     = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" # so that nothing is packed
 }
 
@@ -166,17 +167,23 @@ run "paper_watches_all" {
 run "live_in_two_regions_with_four_hour_bars_and_nothing_kept" {
   command = plan
   variables {
-    environment   = "live"
-    real_money    = "I trade real money in test-project"
-    second_region = "asia-northeast2"
-    tick_schedule = "0 */4 * * *"
-    lease_s       = 300
-    keep_history  = false
+    docs_url          = ""
+    github_repository = "you/hourhand"
+    environment       = "live"
+    real_money        = "I trade real money in test-project"
+    second_region     = "asia-northeast2"
+    tick_schedule     = "0 */4 * * *"
+    lease_s           = 300
+    keep_history      = false
     retention = {
       system_log_days = 14, debug_log_days = 3, audit_log_days = 400, backup_days = 30, backup_weeks = 12, images = 5, source_days = 30
     }
   }
 
+  assert {
+    condition     = alltrue([for policy in google_monitoring_alert_policy.this : startswith(policy.documentation[0].links[0].url, "https://github.com/you/hourhand/blob/main/docs/runbooks.md#")])
+    error_message = "docs/ is read in the repository that deploys."
+  }
   assert {
     condition     = length(google_monitoring_alert_policy.this) == 7 && alltrue([for policy in google_monitoring_alert_policy.this : strcontains(policy.conditions[0].condition_threshold[0].filter, "hourhand-live") && !strcontains(policy.conditions[0].condition_threshold[0].filter, "hourhand-paper")])
     error_message = "A policy of live looks elsewhere."
@@ -214,11 +221,18 @@ run "live_in_two_regions_with_four_hour_bars_and_nothing_kept" {
 run "heartbeat_is_the_least_also_with_daily_bars" {
   command = plan
   variables {
+    docs_url       = ""
     environment    = "paper"
     alert_policies = "heartbeat"
     tick_schedule  = "0 0 * * *"
   }
 
+  assert {
+    condition = alltrue([for policy in google_monitoring_alert_policy.this : alltrue([
+      length(policy.documentation[0].links) == 0, strcontains(policy.documentation[0].content, "docs/runbooks.md#"),
+    ])])
+    error_message = "Where nobody said where docs/ is read, a policy names the file and links to nothing."
+  }
   assert {
     condition     = toset(keys(google_monitoring_alert_policy.this)) == toset(["heartbeat"])
     error_message = "`heartbeat` is one condition."
