@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from core.domain.retention import Level, Table
+from core.domain.retention import Level
 from core.flows import cleanup as flow
 from core.ports import Document
 from core.wiring import App
@@ -36,7 +36,5 @@ def _cleanup(app: App, data: bytes) -> Document:
     except (msgspec.MsgspecError, UnicodeDecodeError) as failure:
         reason = f"the body is not the JSON that is understood here ({failure}): {EXAMPLE}"
         return {"outcome": "bad_request", "book": None, "bar": None, "reason": reason}
-    table = msgspec.convert(app.settings.cleanup, Table, from_attributes=True)
-    if body.level:
-        table = msgspec.structs.replace(table, level=body.level)
-    return flow.cleanup(app, table, dry_run=body.dry_run, code=app.settings.deployment.commit or "unknown")
+    table, commit = app.settings.cleanup.table(body.level), app.settings.deployment.commit
+    return flow.cleanup(app, table, dry_run=body.dry_run, code=commit)

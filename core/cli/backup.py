@@ -17,8 +17,7 @@ Answer = tuple[Document, str]
 
 def backup(arguments: Namespace) -> Answer:
     app = opened(arguments)
-    code = app.settings.deployment.commit or "unknown"
-    document = backup_flow(app.state, app.archive, app.clock.now(), code)
+    document = backup_flow(app.state, app.archive, app.clock.now(), app.settings.deployment.commit)
     lines = [f"{document['name']}: {document['reason']}"]
     lines += [f"  {name:<12} {count}" for name, count in document["collections"].items()]
     return document, "\n".join(lines)

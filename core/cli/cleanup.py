@@ -6,10 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Final
 
-import msgspec
-
 from core.cli.operate import Answer, opened
-from core.domain.retention import Table
 from core.flows.cleanup import cleanup as flow
 from core.flows.sweep import sized
 from core.ports import Document
@@ -19,10 +16,7 @@ NAME: Final = 70  # characters of a name, of which the end tells more than the m
 
 def cleanup(arguments: Namespace) -> Answer:
     app_ = opened(arguments)
-    table = msgspec.convert(app_.settings.cleanup, Table, from_attributes=True)
-    if arguments.level:
-        table = msgspec.structs.replace(table, level=arguments.level)
-    commit = app_.settings.deployment.commit or "unknown"
+    table, commit = app_.settings.cleanup.table(arguments.level), app_.settings.deployment.commit
     document = flow(app_, table, dry_run=arguments.dry_run, code=commit)
     return document, "\n".join(_lines(document))
 

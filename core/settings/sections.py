@@ -17,6 +17,7 @@ from core.domain.state import Book
 
 if TYPE_CHECKING:
     from core.domain.ensemble import Gate, Training
+    from core.domain.retention import Table
 
 BOOK_ID = "lower-case letters, digits and hyphens, at most 41, starting with a letter or digit (btc-jpy-1h)"
 SYMBOL = "a symbol as ccxt writes it (BTC/JPY, BTC/USDT:USDT)"
@@ -28,6 +29,7 @@ Timeframe = Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,3}[mhd]\Z", description
 VenueId = Annotated[str, Meta(pattern=r"\A[a-z0-9_]+\Z", description="a venue's name as ccxt writes it (bitbank)")]
 Text = Annotated[str, Meta(min_length=1)]
 Seed = Annotated[int, Meta(ge=0, lt=2**31)]
+Level = Literal["safe", "moderate"]
 
 
 class Venue(Struct, frozen=True):
@@ -140,7 +142,7 @@ class Alerts(Struct, frozen=True):
 class Cleanup(Struct, frozen=True, kw_only=True):
     """[cleanup]: what is kept, and for how long. What it counts and what it never touches: core.domain.retention."""
 
-    level: Literal["safe", "moderate"] = "safe"
+    level: Level = "safe"
     record_days: Annotated[int, Meta(ge=7, le=3650)] = 90
     unneeded_days: Annotated[int, Meta(ge=1, le=365)] = 7
     backup_days: Annotated[int, Meta(ge=1, le=366)] = 30
@@ -154,6 +156,13 @@ class Cleanup(Struct, frozen=True, kw_only=True):
     debug_log_days: Annotated[int, Meta(ge=1, le=3650)] = 7
     audit_log_days: Annotated[int, Meta(ge=1, le=3650)] = 365
 
+    def table(self, level: Level | None = None) -> Table:
+        """What cleanup itself goes by; `level`, if any, in place of the one that is set."""
+        from core.domain.retention import Table
+
+        kept = {name: getattr(self, name) for name in Table.__struct_fields__}
+        return Table(**kept | ({"level": level} if level else {}))
+
 
 class Deployment(Struct, frozen=True, kw_only=True):
     """[deployment]: where cleanup looks for what deploying leaves behind. Infrastructure sets it."""
@@ -162,7 +171,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     name: str = ""
     regions: tuple[str, ...] = ()
     sources: str = ""
-    commit: str = ""
+    commit: str = "unknown"
 
 
 class Research(Struct, frozen=True, kw_only=True):

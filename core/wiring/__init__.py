@@ -198,11 +198,9 @@ class App:
 
     def _minutes(self, book: Book) -> Market | None:
         """The same market by the minute, where there is one: files and the simulation have bars of one length."""
-        return (
-            market_of(self.settings, replace(book, timeframe="1m"), self.clock)
-            if self.settings.market.source == "venue"
-            else None
-        )
+        if self.settings.market.source != "venue":
+            return None
+        return market_of(self.settings, replace(book, timeframe="1m"), self.clock)
 
     def no_go(self) -> list[str]:
         """Why real money may not begin to be traded: of each book that has never ticked, what hourhand check marks as
@@ -311,7 +309,7 @@ class App:
             gate=training.gate(),
             history_days=training.history_days,
             publish_anyway=training.publish_anyway,
-            git_commit=self.settings.deployment.commit or os.environ.get("HOURHAND_COMMIT", "unknown"),
+            git_commit=self.settings.deployment.commit,
         )
 
 

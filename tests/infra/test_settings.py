@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from core.adapters import gcp_platform
+from core.cli import serve
 from core.settings.sections import Cleanup, Settings, Tick
 from main import FUNCTIONS
 
@@ -35,6 +37,7 @@ def test_every_function_is_deployed_and_no_other() -> None:
     text = (INFRA / "functions.tf").read_text()
     table = text[text.index("  functions = {") : text.index("\n  }\n", text.index("  functions = {"))]
     assert tuple(re.findall(r"^    (\w+) = {", table, re.MULTILINE)) == FUNCTIONS
+    assert gcp_platform.FUNCTIONS == serve.FUNCTIONS == FUNCTIONS
 
 
 def test_every_setting_that_a_function_is_given_exists() -> None:
